@@ -31,7 +31,7 @@ struct Halves {
 }
 
 impl Known {
-    /// Keeps a job for a while.
+    /// Keeps a job for a while. It was taken before, if it was there: a job has one poll at a time.
     pub(super) fn keep(&self, job: Tracked) {
         let bytes = job.bytes();
         if bytes > LARGEST {
@@ -43,9 +43,7 @@ impl Known {
             halves.bytes = 0;
         }
         halves.bytes += bytes;
-        if let Some(before) = halves.young.insert(job.id.clone(), job) {
-            halves.bytes -= before.bytes();
-        }
+        halves.young.insert(job.id.clone(), job);
     }
 
     /// Takes a job, if it is still there.

@@ -96,7 +96,7 @@ pub struct Diff<'a> {
     pub transitions: Vec<Transition>,
     /// In the order of the answer, then the steps that are missing.
     pub steps: Vec<RecordedStep>,
-    /// What is recorded of each of them.
+    /// What is recorded of each of them, in the same order; `None` of a new one.
     before: Vec<Option<&'a RecordedStep>>,
 }
 

@@ -44,7 +44,7 @@ pub struct Machine {
     had_answer: bool,
     /// The recorded job, if it was read before the request and holds nothing that could be large.
     known_before: Option<Tracked>,
-    /// The job as it is recorded after the poll.
+    /// The job once the observation is recorded, if it goes on and is small.
     after: Option<Tracked>,
     pause: Duration,
     /// How long the API wants to be left alone about the job, by a good answer.
@@ -352,11 +352,11 @@ impl Machine {
         let body = observation.remote.as_ref();
         let body = body.and_then(|remote| remote.resource.as_ref());
         let is_small = body.is_some_and(|body| body.len() <= MAX_HANDED_ON);
+        self.after = (due.is_some() && is_small).then(|| tracked.after(&observation));
         self.state = State::Recording {
             next,
             errors_before,
             mark,
-            after: (due.is_some() && is_small).then(|| tracked.after(&observation)),
         };
         self.commit(observation, due)
     }
@@ -384,7 +384,6 @@ impl Machine {
             next,
             errors_before,
             mark,
-            after,
         } = std::mem::replace(&mut self.state, State::Asking)
         else {
             return self.later(now, random);
@@ -393,7 +392,6 @@ impl Machine {
             Recorded::Yes => {
                 self.keep(mark);
                 self.is_recorded = true;
-                self.after = after;
                 self.done(next)
             }
             Recorded::Stale => self.done(Next::Reread),
@@ -447,7 +445,7 @@ impl Machine {
             pause: self.pause,
             ended: !self.is_poll(),
             had_answer: self.had_answer,
-            tracked: self.after.take(),
+            tracked: self.after.take().filter(|_| self.is_recorded),
             next,
             reports: std::mem::take(&mut self.reports),
         }))

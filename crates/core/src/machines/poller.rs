@@ -10,6 +10,7 @@ mod followed;
 mod job;
 mod jobs;
 mod kept;
+mod messages;
 mod number;
 mod schedule;
 
@@ -18,19 +19,19 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::batch::ScheduleUpdate;
 use crate::cadence::Progress;
 use crate::job::{Failure, JobId};
 use crate::machines::budget::Budget;
 use crate::machines::gate::{Gate, GateState};
 use crate::machines::poll::{Finished, Next, Random, Settings, Task, Work};
 use crate::planted::{self, Bug};
-use crate::rows::JobRow;
 use crate::time::{Monotonic, Now, UnixMillis};
+
 use bookkeeping::PausedTime;
 use job::{Followed, Followup, State, Then};
 use jobs::Jobs;
 use kept::Soon;
+pub use messages::{Effect, Input, Report};
 use number::Number;
 use schedule::Schedule;
 
@@ -43,73 +44,13 @@ const DEADLINE_CHECK: Duration = Duration::from_secs(60);
 /// Most ends by our own decision that are recorded at once. Each reads its job first, and thousands may come at the same time.
 const MAX_ENDING: usize = 64;
 
-/// First polls that are being recorded beside as many as may be in flight. The more of them share a transaction, the fewer pages
-/// it writes for each; their memory is counted with that of answers.
+/// As many first polls as may be in flight, and this many more, may be under way at once, from the request to the commit. The
+/// more of them share a transaction, the fewer pages it writes for each; their memory is counted with that of answers.
 const RECORDED_BESIDE: usize = 256;
 
-/// Polls of other jobs that are being recorded beside as many first polls as there may be: they do not wait until those of a
+/// So many answers more may wait for their commit, none of a first poll: other jobs do not wait until the first answers of a
 /// million new rows are committed.
 const RECORDED_OF_OTHERS: usize = 128;
-
-/// What has happened.
-#[derive(Debug)]
-pub enum Input {
-    /// Rows that are new or have changed.
-    Rows(Vec<JobRow>),
-    /// Rows in the table at start; the polls of overdue ones are spread over a short window.
-    Backlog(Vec<JobRow>),
-    /// The request of a poll is over, and what it found is being recorded; then [`Input::Finished`].
-    Answered,
-    /// A poll or an end is over.
-    Finished(Box<Finished>),
-    /// The answer to [`Effect::ReadRow`].
-    Row(JobId, Option<JobRow>),
-    /// The progress of [`Effect::RecordProgress`] was not accepted.
-    ProgressRefused(Vec<ScheduleUpdate>),
-    /// The pause of [`Effect::RecordPause`] was not accepted.
-    PauseRefused,
-    /// Outcomes can be recorded from now on, or cannot. While they cannot, no poll is started.
-    Writable(bool),
-    /// Settings of a reload.
-    Settings(Settings, usize),
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub enum Effect {
-    /// Poll this job, or end it; then [`Input::Finished`].
-    Start(Box<Task>),
-    /// End the job for this reason instead of waiting for its request. If that is over already, nothing.
-    Cut(JobId, Failure),
-    /// Read the row of this job; then [`Input::Row`].
-    ReadRow(JobId),
-    /// The job is no longer followed.
-    Forget(JobId),
-    /// Record the progress of these jobs, at some time.
-    RecordProgress(Vec<ScheduleUpdate>),
-    /// Record until when the API at this origin is paused.
-    RecordPause(String, UnixMillis),
-    /// For the log and for metrics.
-    Report(Report),
-}
-
-/// What is logged or counted of the schedule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Report {
-    /// The job is followed from now on.
-    Followed(JobId),
-    /// The job names a webhook that is not configured.
-    UnknownWebhook {
-        /// The job.
-        id: JobId,
-        /// The name, escaped and cut.
-        webhook: String,
-        /// Whether the name was not reported before.
-        is_new: bool,
-    },
-    /// The gate was closed for this many more seconds.
-    Paused(u64),
-}
 
 /// The schedule of all followed jobs.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::Next;
 use crate::etag::Etag;
-use crate::observe::{Evidence, Tracked};
+use crate::observe::Evidence;
 
 #[derive(Debug)]
 pub(super) enum State {
@@ -17,8 +17,6 @@ pub(super) enum State {
         next: Next,
         errors_before: u32,
         mark: Option<Mark>,
-        /// The job afterwards, if it goes on and is small.
-        after: Option<Tracked>,
     },
 }
 

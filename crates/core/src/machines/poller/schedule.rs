@@ -41,15 +41,15 @@ pub(super) struct Due {
 pub(super) struct Schedule {
     /// By nanoseconds, in slots of a second.
     waiting: Alarms<30>,
-    /// The longest due first.
-    due: BTreeMap<(Monotonic, Number), (Rank, Option<JobId>)>,
+    /// Due jobs that were polled before, the longest due first.
+    again: BTreeMap<(Monotonic, Number), Rank>,
     /// The same jobs: best rank first, then the longest due.
     ranked: BTreeSet<(Reverse<Rank>, Monotonic, Number)>,
-    /// Those in `ranked`, the longest due first.
-    polled_before: BTreeSet<(Monotonic, Number)>,
-    /// Those of them that were never polled, apart: of two equal ranks they have every other turn, so that a million rows
-    /// inserted at once do not delay the polls of others. Those that came within some seconds go by their ids, since what is
-    /// recorded of them is in the order of ids, and neighbours share pages.
+    /// Due jobs that were never polled, the longest due first. Of two equal ranks they have every other turn, so that a million
+    /// rows inserted at once do not delay the polls of others.
+    first: BTreeMap<(Monotonic, Number), (Rank, JobId)>,
+    /// The same jobs: best rank first. Those that came within some seconds go by their ids, since what is recorded of them is in
+    /// the order of ids, and neighbours share pages.
     ranked_first: BTreeSet<(Reverse<Rank>, u64, JobId, Monotonic, Number)>,
     /// Whether the last poll by rank was a job's first.
     was_first: bool,
@@ -79,17 +79,13 @@ impl Schedule {
 
     /// Takes a due job.
     fn take(&mut self, (at, number): (Monotonic, Number)) -> Option<Number> {
-        let (rank, first) = self.due.remove(&(at, number))?;
-        match first {
-            Some(id) => {
-                let entry = (Reverse(rank), at.0 >> TOGETHER, id, at, number);
-                self.ranked_first.remove(&entry)
-            }
-            None => {
-                self.polled_before.remove(&(at, number));
-                self.ranked.remove(&(Reverse(rank), at, number))
-            }
-        };
+        if let Some(rank) = self.again.remove(&(at, number)) {
+            self.ranked.remove(&(Reverse(rank), at, number));
+        } else {
+            let (rank, id) = self.first.remove(&(at, number))?;
+            let entry = (Reverse(rank), at.0 >> TOGETHER, id, at, number);
+            self.ranked_first.remove(&entry);
+        }
         Some(number)
     }
 
@@ -115,17 +111,17 @@ impl Schedule {
             .open(now, |number| due_of(number).map(|due| key(due.at)));
         while let Some((_, number)) = self.waiting.pop(now) {
             if let Some(Due { at, rank, first }) = due_of(number) {
-                match first.clone() {
+                match first {
                     Some(id) => {
-                        let entry = (Reverse(rank), at.0 >> TOGETHER, id, at, number);
-                        self.ranked_first.insert(entry)
+                        let entry = (Reverse(rank), at.0 >> TOGETHER, id.clone(), at, number);
+                        self.ranked_first.insert(entry);
+                        self.first.insert((at, number), (rank, id));
                     }
                     None => {
-                        self.polled_before.insert((at, number));
-                        self.ranked.insert((Reverse(rank), at, number))
+                        self.ranked.insert((Reverse(rank), at, number));
+                        self.again.insert((at, number), rank);
                     }
-                };
-                self.due.insert((at, number), (rank, first));
+                }
             }
         }
     }
@@ -133,10 +129,9 @@ impl Schedule {
     /// Takes the due job of the best rank. While jobs are [`OVERDUE`], the longest due has a turn now and then. Those that were
     /// never polled have none unless `takes_first`.
     pub(super) fn pop_due(&mut self, now: Monotonic, takes_first: bool) -> Option<Number> {
-        let longest = match takes_first {
-            true => *self.due.first_key_value()?.0,
-            false => *self.polled_before.first()?,
-        };
+        let again = self.again.keys().next();
+        let first = self.first.keys().next().filter(|_| takes_first);
+        let longest = *again.into_iter().chain(first).min()?;
         self.turns = match now.since(longest.0) > OVERDUE {
             true => (self.turns + 1) % TURNS,
             false => 1,
@@ -158,21 +153,17 @@ impl Schedule {
 
     /// Takes the longest due job, whatever its rank; `except` only if it is the only one.
     pub(super) fn pop_longest_due(&mut self, except: Option<Number>) -> Option<Number> {
-        let mut longest = self.due.keys();
-        let first = longest.next()?;
-        let entry = match longest.next() {
-            Some(second) if Some(first.1) == except => second,
-            _ => first,
-        };
-        self.take(*entry)
+        let (again, first) = (self.again.keys().take(2), self.first.keys().take(2));
+        let mut longest: Vec<_> = again.chain(first).copied().collect();
+        longest.sort_unstable();
+        let other = longest.iter().find(|(_, number)| Some(*number) != except);
+        let entry = *other.or(longest.first())?;
+        self.take(entry)
     }
 
     /// Whether a job is due; one that was never polled counts if `takes_first`.
     pub(super) fn has_due(&self, takes_first: bool) -> bool {
-        match takes_first {
-            true => !self.due.is_empty(),
-            false => !self.ranked.is_empty(),
-        }
+        !self.again.is_empty() || takes_first && !self.first.is_empty()
     }
 
     /// Takes a job whose deadline has passed at `now`; `deadline_of` returns that of a job.

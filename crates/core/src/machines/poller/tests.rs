@@ -1,11 +1,13 @@
 use std::num::NonZeroU32;
 
 use super::*;
+use crate::batch::ScheduleUpdate;
 use crate::cadence::{PollingPolicy, Progress};
 use crate::clock_jumps::{ClockJumps, SETTLING};
 use crate::event::Subscriptions;
 use crate::job::{FailureKind, JobState};
 use crate::machines::gate::{PollEnd, Signal};
+use crate::rows::JobRow;
 
 /// 2026-11-22T15:04:05Z
 const EPOCH: UnixMillis = UnixMillis(1_795_359_845_000);
