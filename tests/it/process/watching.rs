@@ -84,6 +84,7 @@ async fn a_terminal_is_clean_after_sigterm_and_while_the_program_is_suspended() 
     pty.types("\u{1a}");
     let away = pty.until("the ordinary screen", Glass::is_clean).await;
     assert_clean(&away);
+    pty.stops().await;
     pty.signal(Signal::CONT);
     pty.until("the other screen again", |glass| {
         glass.is_other() && glass.text().contains("○ 61723")

@@ -108,6 +108,16 @@ impl Pty {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Waits until the program has stopped, as after Ctrl+Z: a signal to go on that comes earlier has no effect.
+    pub(crate) async fn stops(&self) {
+        let stat = format!("/proc/{}/stat", self.child.id());
+        until("the program has stopped", || {
+            let stat = std::fs::read_to_string(&stat).unwrap();
+            stat.rsplit_once(") ").unwrap().1.starts_with('T')
+        })
+        .await;
+    }
+
     pub(crate) fn glass(&self) -> Glass {
         let shown = self.shown.lock();
         Glass {
