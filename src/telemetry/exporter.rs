@@ -51,6 +51,7 @@ impl Exporter {
         let handle = builder.install_recorder()?;
         describe();
         start_at_zero();
+        super::of_polls::find();
         Ok(Self {
             handle,
             started_at,

@@ -6,6 +6,7 @@
 mod exporter;
 mod labels;
 mod names;
+mod of_polls;
 mod process;
 mod recent;
 
@@ -23,6 +24,7 @@ use crate::core::delivery::{AfterAttempt, AttemptResult, DeliveryState, WebhookN
 use crate::core::event::EventType;
 use crate::core::job::{FailureKind, JobState};
 use crate::core::retention::Stage;
+use of_polls::OfPolls;
 
 /// The state of the loops at a scrape.
 #[derive(Debug, Clone, Default)]
@@ -47,13 +49,16 @@ pub fn polled(outcome: &'static str, usable: bool, duration: Duration) {
     } else {
         labels::UNUSABLE
     };
-    counter!(names::POLLS.name, "outcome" => outcome).increment(1);
-    histogram!(names::POLL_DURATION.name).record(duration);
+    if let Some(polls) = OfPolls::found() {
+        polls.over(outcome, duration);
+    }
 }
 
 /// A poll starts, this long after it was due.
 pub fn poll_started(lag: Duration) {
-    histogram!(names::SCHEDULE_LAG.name).record(lag);
+    if let Some(polls) = OfPolls::found() {
+        polls.started(lag);
+    }
 }
 
 /// The API was paused for this many more seconds.

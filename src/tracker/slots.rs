@@ -1,7 +1,6 @@
 //! The tasks that carry out polls. Each stays for the next poll, since to begin a task for each of them costs more than all
 //! decisions about it; there are as many as polls were ever in flight or being recorded at once.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -34,11 +33,9 @@ enum Order {
 /// The tasks, and which of them polls which job.
 #[derive(Debug)]
 pub(super) struct Slots {
-    orders: Vec<mpsc::UnboundedSender<Order>>,
+    all: Vec<Slot>,
     /// Those without a poll; the last one to finish is the first to begin.
     idle: Vec<usize>,
-    /// The slot and the number of each poll in flight.
-    busy: HashMap<JobId, (usize, u64)>,
     /// The number of the last poll.
     last: u64,
     news: mpsc::UnboundedReceiver<(usize, News)>,
@@ -46,13 +43,19 @@ pub(super) struct Slots {
     tasks: JoinSet<()>,
 }
 
+#[derive(Debug)]
+struct Slot {
+    orders: mpsc::UnboundedSender<Order>,
+    /// The job that it polls, and the number of that poll.
+    busy: Option<(JobId, u64)>,
+}
+
 impl Default for Slots {
     fn default() -> Self {
         let (reporting, news) = mpsc::unbounded_channel();
         Self {
-            orders: Vec::new(),
+            all: Vec::new(),
             idle: Vec::new(),
-            busy: HashMap::new(),
             last: 0,
             news,
             reporting,
@@ -66,15 +69,21 @@ impl Slots {
     pub(super) fn start(&mut self, context: Arc<Context>, task: Box<Task>) {
         let slot = self.idle.pop().unwrap_or_else(|| self.add());
         self.last += 1;
-        self.busy.insert(task.id.clone(), (slot, self.last));
-        // Fails if the slot has panicked, which `finished` reports.
-        let _ = self.orders[slot].send(Order::Run(self.last, context, task));
+        let slot = &mut self.all[slot];
+        slot.busy = Some((task.id.clone(), self.last));
+        // Fails if the slot has panicked, which `news` reports.
+        let _ = slot.orders.send(Order::Run(self.last, context, task));
     }
 
     /// Ends a job instead of waiting for its request, unless that has just ended.
     pub(super) fn cut(&mut self, id: &JobId, failure: Failure) {
-        if let Some((slot, number)) = self.busy.get(id) {
-            let _ = self.orders[*slot].send(Order::Cut(*number, failure));
+        // Few are cut; to find them by their ids would cost each poll two entries in a map.
+        let mut busy = self.all.iter().filter_map(|slot| {
+            let (job, number) = slot.busy.as_ref()?;
+            (job == id).then_some((&slot.orders, *number))
+        });
+        if let Some((orders, number)) = busy.next() {
+            let _ = orders.send(Order::Cut(number, failure));
         }
     }
 
@@ -99,23 +108,24 @@ impl Slots {
 
     /// Whether polls are in flight.
     pub(super) fn are_busy(&self) -> bool {
-        !self.busy.is_empty()
+        self.idle.len() < self.all.len()
     }
 
     fn note(&mut self, slot: usize, news: News) -> News {
-        if let News::Over(outcome) = &news {
+        if matches!(news, News::Over(_)) {
             self.idle.push(slot);
-            if let Ok(finished) = outcome {
-                self.busy.remove(&finished.id);
-            }
+            self.all[slot].busy = None;
         }
         news
     }
 
     fn add(&mut self) -> usize {
-        let slot = self.orders.len();
+        let slot = self.all.len();
         let (sender, orders) = mpsc::unbounded_channel();
-        self.orders.push(sender);
+        self.all.push(Slot {
+            orders: sender,
+            busy: None,
+        });
         self.tasks
             .spawn(Box::pin(work(slot, orders, self.reporting.clone())));
         slot

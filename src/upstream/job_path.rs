@@ -63,19 +63,19 @@ impl JobPath {
     /// The URL of a job below `root`, whose path ends in `/`.
     pub(super) fn below(&self, root: &Url, id: &JobId) -> Url {
         let Self { before, after } = self;
-        let base = root.path().trim_end_matches('/');
+        let (base, id) = (root.path().trim_end_matches('/'), id.as_str());
         let mut url = root.clone();
         match before.split_once('?') {
             Some((path, query)) => {
-                url.set_path(&format!("{base}{path}"));
-                url.set_query(Some(&format!("{query}{id}{after}")));
+                url.set_path(&[base, path].concat());
+                url.set_query(Some(&[query, id, after].concat()));
             }
             None => {
                 let (path, query) = match after.split_once('?') {
                     Some((path, query)) => (path, Some(query)),
                     None => (after.as_str(), None),
                 };
-                url.set_path(&format!("{base}{before}{id}{path}"));
+                url.set_path(&[base, before, id, path].concat());
                 url.set_query(query);
             }
         }
