@@ -57,6 +57,13 @@ impl Known {
             None => halves.old.remove(id),
         }
     }
+
+    /// Drops jobs whose rows another program has changed: a change that is based on what was kept would be refused.
+    pub(super) fn forget<'a>(&self, ids: impl Iterator<Item = &'a JobId>) {
+        for id in ids {
+            self.take(id);
+        }
+    }
 }
 
 #[cfg(test)]

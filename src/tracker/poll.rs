@@ -1,7 +1,7 @@
 //! One poll of one job, carried out: what `core::machines::poll` asks for is requested, read and recorded, with no transaction
 //! open during the request.
 
-mod log;
+pub(super) mod log;
 
 use std::future::Future;
 use std::pin::{Pin, pin};

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::intake::Notice;
-use super::poll::Context;
+use super::poll::{self, Context};
 use super::reads::Reads;
 use super::slots::{News, Slots};
 use crate::clock::{Clock, Jitter};
@@ -190,7 +190,10 @@ impl Poller {
                 }
             }
             Some(notice) = self.notices.recv() => self.handle(match notice {
-                Notice::Rows(rows) => Input::Rows(rows),
+                Notice::Rows(rows) => {
+                    self.context.reads.changed(&rows);
+                    Input::Rows(rows)
+                }
                 Notice::Backlog(rows) => Input::Backlog(rows),
             }),
             () = tokio::time::sleep_until(wake_at) => {}
@@ -256,7 +259,13 @@ impl Poller {
                         tracing::error!(job_id = %id, %error, "a row of jobs cannot be read and is not followed");
                         None
                     }
-                    row => row?,
+                    row => {
+                        let row = row?;
+                        if row.is_none() {
+                            poll::log::row_gone(&id);
+                        }
+                        row
+                    }
                 };
                 self.handle(Input::Row(id, row));
             }

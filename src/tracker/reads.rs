@@ -45,6 +45,11 @@ impl Reads {
         }
     }
 
+    /// Takes note of rows that another program has changed.
+    pub(super) fn changed(&self, rows: &[JobRow]) {
+        self.known.forget(rows.iter().map(|row| &row.id));
+    }
+
     /// Takes note of a job that was just recorded.
     pub(super) fn recorded(&self, job: Tracked) {
         self.known.keep(job);

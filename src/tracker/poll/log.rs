@@ -108,9 +108,7 @@ pub(super) fn finished(finished: &Finished, request: Option<&Requested>, context
     let id = &finished.id;
     for report in &finished.reports {
         match report {
-            Report::RowGone => {
-                tracing::warn!(job_id = %id, "the row of a job is gone; it is no longer followed");
-            }
+            Report::RowGone => row_gone(id),
             Report::CannotRecord {
                 error,
                 errors_before,
@@ -127,6 +125,10 @@ pub(super) fn finished(finished: &Finished, request: Option<&Requested>, context
     if let Some(request) = request {
         polled(request, finished, context);
     }
+}
+
+pub(in crate::tracker) fn row_gone(id: &JobId) {
+    tracing::warn!(job_id = %id, "the row of a job is gone; it is no longer followed");
 }
 
 fn polled(request: &Requested, finished: &Finished, context: &Context) {

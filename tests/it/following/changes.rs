@@ -67,6 +67,26 @@ async fn unknown_words_a_leap_and_a_way_back_are_kept_word_for_word() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_whose_row_another_program_has_changed_is_not_polled_once_more_for_that() {
+    let mut world = World::running_with(OFTEN).await;
+    let phases = [(0, "pending"), (5000, "in-progress"), (10_000, "success")];
+    let phases = phases.map(|(at, status)| Phase::steps(at, &steps(&[("a", status)])));
+    world.tell("j", phases.into());
+    world.enqueue("j").await;
+    for webhook in ["'all'", "NULL"] {
+        world.pass(std::time::Duration::from_secs(3)).await;
+        // As `webhook move` does it.
+        let moved = format!("UPDATE jobs SET webhook = {webhook}, revision = revision + 1");
+        world.sql(&moved).await;
+    }
+    world.pass(std::time::Duration::from_secs(20)).await;
+    assert_eq!(world.value("SELECT state FROM jobs").await, "success");
+    let polls = world.polled_at("j");
+    let gaps: Vec<_> = polls.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.iter().all(|gap| *gap > 500), "{gaps:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_result_alone_is_a_transition_and_the_order_of_its_keys_is_not() {
     let with = |result: Value| vec![Step::new("a", "in-progress").with(result)];
     let (world, lines) = transitions(&[
