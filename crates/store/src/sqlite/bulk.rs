@@ -20,7 +20,7 @@ use jobtrackd_core::time::UnixMillis;
 use jobtrackd_core::user::UserId;
 
 /// How many rows a statement may have; each is compiled once per connection.
-const SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+const SIZES: [usize; 4] = [1, 4, 16, 64];
 
 /// The last of them.
 const LARGEST: usize = 64;
