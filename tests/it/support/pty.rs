@@ -137,9 +137,9 @@ impl Pty {
         self.until(text, |glass| glass.text().contains(text)).await
     }
 
-    /// Waits for the program's end, and answers what it left on the screen.
+    /// Waits for the program's end, and answers what it left on the screen. The demo takes five seconds on an idle computer.
     pub(crate) async fn ended(&mut self) -> (ExitStatus, Glass) {
-        let ended = found(PATIENCE, async || self.child.try_wait().unwrap()).await;
+        let ended = found(6 * PATIENCE, async || self.child.try_wait().unwrap()).await;
         let ended = ended.unwrap_or_else(|| panic!("it has not ended:\n{}", self.glass().text()));
         // What it wrote last may still be on its way.
         until("everything is read", || self.reader.is_finished()).await;
