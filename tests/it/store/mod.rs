@@ -25,5 +25,6 @@ mod steering;
 mod timeline;
 mod updates;
 mod users;
+mod words;
 
 use jobtrackd::store::conformance::fixtures;
