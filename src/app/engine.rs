@@ -20,7 +20,7 @@ use crate::lifecycle::Tasks;
 use crate::status::{Health, Receiver};
 use crate::store::{Store, Upstreams as _};
 use crate::telemetry::Recent;
-use crate::tracker::intake::{Intake, Notice};
+use crate::tracker::intake::{Intake, Noticed};
 use crate::tracker::poller::{self, Poller, PollerParts, PollerSettings};
 use crate::tracker::pruner::Pruner;
 use crate::upstream::Upstream;
@@ -321,13 +321,14 @@ impl Engine {
 
     fn intake(
         &mut self,
-        poller: mpsc::Sender<Notice>,
+        poller: mpsc::Sender<Noticed>,
         wakeup: &Arc<Notify>,
         adopted: oneshot::Sender<u64>,
     ) {
         let intake = Intake {
             store: self.store.clone(),
             recorder: self.recorder.clone(),
+            clock: self.environment.clock.clone(),
             poller,
             wakeup: Arc::clone(wakeup),
             upstream: self.upstream.subscribe(),
@@ -341,7 +342,7 @@ impl Engine {
         });
     }
 
-    fn poller(&mut self, notices: mpsc::Receiver<Notice>) -> Arc<poller::Gauge> {
+    fn poller(&mut self, notices: mpsc::Receiver<Noticed>) -> Arc<poller::Gauge> {
         let parts = PollerParts {
             store: self.store.clone(),
             recorder: self.recorder.clone(),

@@ -7,14 +7,19 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::looks::{Looking, Looks};
+use crate::clock::Clock;
 pub use crate::core::machines::intake::Notice;
 use crate::core::machines::intake::{self, Answer, Effect, PAGE, Query};
+use crate::core::time::Monotonic;
 use crate::heartbeat::Heartbeat;
 use crate::store::{Intake as _, Store, StoreError, Upstreams as _, Webhooks as _};
 use crate::telemetry;
 use crate::upstream::Upstream;
 use crate::writer::wakeups::Wakeups;
 use crate::writer::{Recorder, WriterGone};
+
+/// A notice, and when the reading of its rows began.
+pub type Noticed = (Notice, Monotonic);
 
 /// The loop that notices rows.
 #[derive(Debug)]
@@ -23,8 +28,10 @@ pub struct Intake {
     pub store: Store,
     /// Where noticed requests are recorded.
     pub recorder: Recorder,
-    /// Where noticed rows are sent.
-    pub poller: mpsc::Sender<Notice>,
+    /// When rows are read.
+    pub clock: Clock,
+    /// Where noticed rows are sent, and when their reading began.
+    pub poller: mpsc::Sender<Noticed>,
     /// Notified when this process has inserted or changed a row itself, so that it is noticed at once.
     pub wakeup: Arc<Notify>,
     /// Wakes the dispatcher of a webhook when an operator has changed something.
@@ -77,12 +84,16 @@ impl Intake {
     ) -> Result<(), IntakeError> {
         let (mut intake, mut looks) = (intake::Intake::default(), None);
         let mut adopted = Some(adopted);
+        let mut read_at = self.clock.monotonic();
         loop {
             match intake.step() {
-                Effect::Query(query) => intake.answer(self.read(query, &mut looks).await?),
+                Effect::Query(query) => {
+                    read_at = self.clock.monotonic();
+                    intake.answer(self.read(query, &mut looks).await?);
+                }
                 Effect::Send(notice) => {
                     telemetry::noticed(notice.rows().len() as u64);
-                    let sending = self.poller.send(notice);
+                    let sending = self.poller.send((notice, read_at));
                     let sent = self.heartbeat.during(sending).await;
                     sent.map_err(|_| IntakeError::PollerGone)?;
                 }

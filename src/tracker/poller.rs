@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::intake::Notice;
+use super::intake::{Notice, Noticed};
 use super::poll::{self, Context};
 use super::reads::Reads;
 use super::slots::{News, Slots};
@@ -28,7 +28,7 @@ pub struct Poller {
     machine: Machine,
     context: Arc<Context>,
     settings: watch::Receiver<PollerSettings>,
-    notices: mpsc::Receiver<Notice>,
+    notices: mpsc::Receiver<Noticed>,
     writable: watch::Receiver<Writable>,
     slots: Slots,
     gauge: Arc<Gauge>,
@@ -106,12 +106,12 @@ impl PollerSettings {
 }
 
 impl Poller {
-    /// Makes a poller that receives rows through `notices`.
+    /// Makes a poller that receives rows through `notices`, each with the time at which its reading began.
     #[must_use]
     pub fn new(
         parts: PollerParts,
         mut settings: watch::Receiver<PollerSettings>,
-        notices: mpsc::Receiver<Notice>,
+        notices: mpsc::Receiver<Noticed>,
     ) -> Self {
         let writable = parts.recorder.writable();
         let first = settings.borrow_and_update().clone();
@@ -189,10 +189,10 @@ impl Poller {
                     self.note(news)?;
                 }
             }
-            Some(notice) = self.notices.recv() => self.handle(match notice {
+            Some((notice, read_at)) = self.notices.recv() => self.handle(match notice {
                 Notice::Rows(rows) => {
                     self.context.reads.changed(&rows);
-                    Input::Rows(rows)
+                    Input::Rows(rows, read_at)
                 }
                 Notice::Backlog(rows) => Input::Backlog(rows),
             }),

@@ -8,7 +8,7 @@ use jobtrackd::core::dialect::Basiq;
 use jobtrackd::heartbeat::Heartbeat;
 use jobtrackd::sockets::Sockets;
 use jobtrackd::store::{JobRow, Store};
-use jobtrackd::tracker::intake::{Intake, Notice};
+use jobtrackd::tracker::intake::{Intake, Notice, Noticed};
 use jobtrackd::tracker::looks::Looking;
 use jobtrackd::upstream::AnswerMemory;
 use jobtrackd::upstream::{Auth, JobPath, Upstream, UpstreamSettings};
@@ -162,7 +162,7 @@ async fn a_changed_webhook_is_the_one_that_gets_the_events() {
 struct Alone {
     folder: TempDir,
     clock: Clock,
-    notices: mpsc::Receiver<Notice>,
+    notices: mpsc::Receiver<Noticed>,
     stop: CancellationToken,
 }
 
@@ -202,6 +202,7 @@ impl Alone {
         let intake = Intake {
             store,
             recorder,
+            clock: clock.clone(),
             poller,
             wakeup: Arc::default(),
             upstream: tokio::sync::watch::channel(upstream(&clock)).1,
@@ -238,7 +239,7 @@ impl Alone {
         let mut pages = Vec::new();
         let mut sum = 0;
         while sum < count {
-            let page = match self.notices.recv().await.unwrap() {
+            let page = match self.notices.recv().await.unwrap().0 {
                 Notice::Rows(rows) => (false, rows),
                 Notice::Backlog(rows) => (true, rows),
             };

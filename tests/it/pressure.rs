@@ -5,12 +5,13 @@ use std::time::Duration;
 use jobtrackd::clock::Jitter;
 use jobtrackd::core::event::Subscriptions;
 use jobtrackd::core::job::JobId;
+use jobtrackd::core::time::Monotonic;
 use jobtrackd::memory::Memory;
 use jobtrackd::simulator::{Fault, FaultRule, Phase, Step};
 use jobtrackd::sockets::Sockets;
 use jobtrackd::store::{JobRow, Jobs as _, NewJob, Store};
 use jobtrackd::telemetry::Recent;
-use jobtrackd::tracker::intake::Notice;
+use jobtrackd::tracker::intake::{Notice, Noticed};
 use jobtrackd::tracker::poller::{Poller, PollerError, PollerParts, PollerSettings};
 use jobtrackd::upstream::{AnswerMemory, Upstream};
 use jobtrackd::writer::{Writer, recorder};
@@ -105,7 +106,8 @@ async fn a_throttled_job_shows_when_it_is_polled_next_and_keeps_to_it_after_a_re
 /// A poller that nobody tells of rows but the test.
 struct Alone {
     row: JobRow,
-    notices: mpsc::Sender<Notice>,
+    read_at: Monotonic,
+    notices: mpsc::Sender<Noticed>,
     stop: CancellationToken,
     poller: JoinHandle<Result<(), PollerError>>,
     _settings: watch::Sender<PollerSettings>,
@@ -124,6 +126,7 @@ impl Alone {
             ..NewJob::default()
         };
         assert!(store.enqueue(&job).await.unwrap());
+        let read_at = clock.monotonic();
         let row = store.job(&JobId::parse("j").unwrap()).await.unwrap();
         let (recorder, writer) = recorder(store.clone(), clock.clone(), Default::default());
         let upstream = Upstream::new(
@@ -154,6 +157,7 @@ impl Alone {
         let poller = tokio::spawn(Poller::new(parts, settings, noticed).run(stop.clone()));
         let alone = Self {
             row: row.unwrap(),
+            read_at,
             notices,
             stop,
             poller,
@@ -164,7 +168,7 @@ impl Alone {
 
     async fn notice(&self) {
         let rows = Notice::Rows(vec![self.row.clone()]);
-        self.notices.send(rows).await.unwrap();
+        self.notices.send((rows, self.read_at)).await.unwrap();
         tokio::time::sleep(MINUTE).await;
     }
 }

@@ -58,6 +58,25 @@ pub struct Tracked {
 }
 
 impl Tracked {
+    /// A job without metadata of which nothing is recorded.
+    #[must_use]
+    pub fn blank(id: JobId, created_at: UnixMillis) -> Self {
+        Self {
+            id,
+            state: JobState::Pending,
+            revision: 0,
+            created_at,
+            metadata: None,
+            resource: None,
+            remote_updated: None,
+            steps: Vec::new(),
+            last_seq: 0,
+            last_sequence: 0,
+            event_bytes: 0,
+            limited: false,
+        }
+    }
+
     /// The job as it is recorded after this observation of it.
     #[must_use]
     pub fn after(mut self, seen: &Observation) -> Self {

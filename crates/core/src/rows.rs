@@ -35,6 +35,8 @@ pub struct JobRow {
     pub next_poll_at: Option<UnixMillis>,
     /// When the row was inserted.
     pub created_at: UnixMillis,
+    /// Whether nothing is recorded of it and it has no metadata. What a first answer is compared with is known then.
+    pub is_blank: bool,
 }
 
 /// A job and the number it was read by; the next read continues after it.

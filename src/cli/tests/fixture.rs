@@ -201,5 +201,6 @@ fn row(id: JobId) -> JobRow {
         progress: Progress::default(),
         next_poll_at: None,
         created_at: START,
+        is_blank: false,
     }
 }

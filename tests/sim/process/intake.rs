@@ -11,6 +11,8 @@ use super::{Out, Process, Read, TICK, duration};
 pub(super) struct Intake {
     machine: intake::Intake,
     state: State,
+    /// When its last question was asked.
+    read_at: Monotonic,
     /// Somebody has committed something since the last look.
     pub(super) is_dirty: bool,
     /// When it looks again, on the beat of its timer.
@@ -86,6 +88,7 @@ impl Process {
                 }
                 Effect::Query(query) => {
                     self.intake.state = State::Asking;
+                    self.intake.read_at = now.monotonic;
                     self.out.push(Out::Read(Read::Intake(query)));
                     return;
                 }
@@ -104,7 +107,10 @@ impl Process {
 
     fn carry_intake(&mut self, effect: Effect, now: Now) {
         match effect {
-            Effect::Send(Notice::Rows(rows)) => self.poller_input(poller::Input::Rows(rows), now),
+            Effect::Send(Notice::Rows(rows)) => {
+                let read_at = self.intake.read_at;
+                self.poller_input(poller::Input::Rows(rows, read_at), now);
+            }
             Effect::Send(Notice::Backlog(rows)) => {
                 self.poller_input(poller::Input::Backlog(rows), now);
             }

@@ -42,7 +42,7 @@ pub struct Machine {
     is_current: bool,
     is_recorded: bool,
     had_answer: bool,
-    /// The recorded job, if it was read before the request and holds nothing that could be large.
+    /// The recorded job, if it is known before the request and holds nothing that could be large.
     known_before: Option<Tracked>,
     /// The job once the observation is recorded, if it goes on and is small.
     after: Option<Tracked>,
@@ -56,13 +56,16 @@ impl Machine {
     /// Begins a poll or an end.
     #[must_use]
     pub fn begin(task: Task) -> (Self, Step) {
+        let blank = task
+            .is_blank
+            .then(|| Tracked::blank(task.id.clone(), task.created_at));
         let mut machine = Self {
             task,
             state: State::Asking,
             is_current: false,
             is_recorded: false,
             had_answer: false,
-            known_before: None,
+            known_before: blank,
             after: None,
             pause: Duration::ZERO,
             wait: Duration::ZERO,
@@ -73,7 +76,7 @@ impl Machine {
                 machine.state = State::Reading(Evidence::End(failure.clone()), None);
                 Step::ReadTracked
             }
-            Work::Poll if machine.task.hash.is_some() => Step::Request,
+            Work::Poll if machine.task.hash.is_some() || machine.task.is_blank => Step::Request,
             // Before the first poll: the job may have ended after its row was read. Of one that was never polled all is read at
             // once that is needed for its first answer.
             Work::Poll if machine.task.progress.polls == 0 => {

@@ -6,6 +6,7 @@
 mod alarms;
 mod bookkeeping;
 mod deadlines;
+mod ended;
 mod followed;
 mod job;
 mod jobs;
@@ -28,6 +29,7 @@ use crate::planted::{self, Bug};
 use crate::time::{Monotonic, Now, UnixMillis};
 
 use bookkeeping::PausedTime;
+use ended::Ended;
 use job::{Followed, Followup, State, Then};
 use jobs::Jobs;
 use kept::Soon;
@@ -92,6 +94,7 @@ pub struct Poller {
     paused_time: PausedTime,
     /// The job that is polled alone after a pause.
     trial: Option<Number>,
+    ended: Ended,
     /// The number of clock jumps at the last step.
     jumps: u64,
     effects: Vec<Effect>,
@@ -124,6 +127,7 @@ impl Poller {
             recorded_pause: UnixMillis(0),
             paused_time: PausedTime::default(),
             trial: None,
+            ended: Ended::default(),
             jumps: 0,
             effects: Vec::new(),
         }
@@ -157,7 +161,8 @@ impl Poller {
         // Before anything is compared with the new time.
         self.follow_clock(now);
         match input {
-            Input::Rows(rows) => {
+            Input::Rows(mut rows, read_at) => {
+                self.ended.doubt(&mut rows, read_at);
                 for row in rows {
                     self.adopt(row, Duration::ZERO, now);
                 }
@@ -321,6 +326,7 @@ impl Poller {
             hash: job.hash.map(NonZeroU64::get),
             etag,
             is_whole,
+            is_blank: is_first && job.is_blank,
             created_at: job.created_at,
             deadline: job.deadline,
             lag: now.since(due),
@@ -356,7 +362,10 @@ impl Poller {
         }
         let next_poll_at = match finished.next {
             Next::Forget if planted::is(Bug::PollAfterEnd) => now.wall.plus(FLUSH),
-            Next::Forget => return self.forget(number),
+            Next::Forget => {
+                self.ended.note(finished.id, now.monotonic);
+                return self.forget(number);
+            }
             Next::Reread => {
                 self.forget(number);
                 self.rereading.insert(finished.id.clone(), false);

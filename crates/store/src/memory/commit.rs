@@ -182,6 +182,7 @@ impl Job {
         let bytes: usize = seen.events.iter().map(|event| event.body.len()).sum();
         self.event_bytes += bytes as u64;
         self.revision += 1;
+        self.row.is_blank = false;
         self.row.state = seen.state;
         self.schedule(schedule);
         self.row.progress.limited = seen.limited;

@@ -179,6 +179,7 @@ impl Tables {
                 progress: Default::default(),
                 next_poll_at: None,
                 created_at,
+                is_blank: job.metadata.is_none(),
             },
             metadata: job.metadata.clone(),
             failure: None,

@@ -190,6 +190,7 @@ impl Tables {
             self.change_job(id, |job| {
                 job.row.webhook = Some(to.to_string());
                 job.revision += 1;
+                job.row.is_blank = false;
             })?;
             renamed += 1;
         }

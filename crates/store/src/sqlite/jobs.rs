@@ -326,6 +326,7 @@ impl FromRow for JobRow {
             },
             next_poll_at: r.get("next_poll_at")?,
             created_at: r.get("created_at")?,
+            is_blank: r.get("is_blank")?,
         })
     }
 }

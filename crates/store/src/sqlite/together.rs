@@ -18,7 +18,8 @@ macro_rules! job_columns {
     () => {
         "j.id, j.url, j.webhook, j.priority, j.deadline_at, j.not_before, j.cancel_requested, j.poll_requested, \
          j.state, j.polls, j.quiet_polls, j.consecutive_errors, j.last_error, j.last_polled_at, j.next_poll_at, \
-         j.not_found_since, j.queued, j.limited, j.created_at"
+         j.not_found_since, j.queued, j.limited, j.created_at, \
+         j.revision = 0 AND j.metadata IS NULL AS is_blank"
     };
 }
 pub(super) use job_columns;

@@ -22,6 +22,7 @@ fn row(id: &str, version: i64, poll_requested: bool) -> JobRow {
         progress: Progress::default(),
         next_poll_at: None,
         created_at: UnixMillis(0),
+        is_blank: true,
     }
 }
 

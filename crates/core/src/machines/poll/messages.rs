@@ -61,6 +61,8 @@ pub struct Task {
     pub etag: Option<Etag>,
     /// Whether the answer has to be whole: somebody asked for the poll, or it is the one at the deadline.
     pub is_whole: bool,
+    /// Whether nothing is recorded of it and it has no metadata, so that nothing need be read of it before its first answer.
+    pub is_blank: bool,
     /// When the row was inserted; distinguishes two jobs of the same id.
     pub created_at: UnixMillis,
     /// When the job expires; polls after it have shorter delays.

@@ -39,6 +39,7 @@ fn task(work: Work) -> Task {
         hash: Some(1),
         etag: None,
         is_whole: false,
+        is_blank: false,
         created_at: NOON,
         deadline: NOON.plus(Duration::from_secs(3600)),
         lag: Duration::ZERO,
@@ -57,20 +58,7 @@ fn task(work: Work) -> Task {
 }
 
 fn recorded_job() -> Tracked {
-    Tracked {
-        id: id(),
-        state: JobState::Pending,
-        revision: 0,
-        created_at: NOON,
-        metadata: None,
-        resource: None,
-        remote_updated: None,
-        steps: Vec::new(),
-        last_seq: 0,
-        last_sequence: 0,
-        event_bytes: 0,
-        limited: false,
-    }
+    Tracked::blank(id(), NOON)
 }
 
 fn answer(status: &str, updated: Option<&str>) -> PollOutcome {
@@ -347,6 +335,26 @@ fn a_job_that_was_never_polled_is_read_once() {
     assert!(matches!(step, Step::Request) && !machine.had_answer());
     let step = machine.handle(polled(answer("pending", None), None), at(0), &mut || 0.5);
     assert!(matches!(step, Step::Record(_)) && machine.had_answer());
+}
+
+#[test]
+fn nothing_is_read_of_a_blank_job_before_its_first_answer_is_recorded() {
+    let cancelled = Failure::decided(FailureKind::Cancelled, "Cancelled", detail());
+    for over in [
+        polled(answer("pending", None), None),
+        Input::Cut(cancelled, 1),
+    ] {
+        let mut blank = task(Work::Poll);
+        (blank.hash, blank.is_blank) = (None, true);
+        let (mut machine, step) = Machine::begin(blank);
+        assert!(matches!(step, Step::Request) && !machine.had_answer());
+        let step = machine.handle(over, at(0), &mut || 0.5);
+        let Step::Record(recordable) = step else {
+            panic!("not recorded: {step:?}");
+        };
+        assert_eq!(recordable.observation.revision, 0);
+        assert_eq!(recordable.observation.created_at, NOON);
+    }
 }
 
 #[test]

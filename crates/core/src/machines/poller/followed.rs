@@ -144,6 +144,7 @@ impl Poller {
             id: row.id,
             urgent: false,
             is_unwritten: false,
+            is_blank: row.is_blank,
             created_at: row.created_at,
             deadline,
             final_poll_until: MaybeTime::NONE,
@@ -180,6 +181,7 @@ impl Poller {
             job.next_poll_at = wanted.max(row.not_before.unwrap_or(wanted));
         }
         job.rare = Rare::of(row);
+        job.is_blank &= row.is_blank;
         if retimed {
             self.reschedule(number, now);
         }

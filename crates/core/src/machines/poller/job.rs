@@ -18,6 +18,8 @@ pub(super) struct Followed {
     pub(super) urgent: bool,
     /// Whether it is among those whose progress is to be recorded.
     pub(super) is_unwritten: bool,
+    /// Whether nothing was recorded of it when its row was read, and it has no metadata.
+    pub(super) is_blank: bool,
     /// When the row was inserted.
     pub(super) created_at: UnixMillis,
     pub(super) deadline: UnixMillis,

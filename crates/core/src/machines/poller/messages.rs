@@ -4,13 +4,13 @@ use crate::batch::ScheduleUpdate;
 use crate::job::{Failure, JobId};
 use crate::machines::poll::{Finished, Settings, Task};
 use crate::rows::JobRow;
-use crate::time::UnixMillis;
+use crate::time::{Monotonic, UnixMillis};
 
 /// What has happened.
 #[derive(Debug)]
 pub enum Input {
-    /// Rows that are new or have changed.
-    Rows(Vec<JobRow>),
+    /// Rows that are new or have changed, and when their reading began.
+    Rows(Vec<JobRow>, Monotonic),
     /// Rows in the table at start; the polls of overdue ones are spread over a short window.
     Backlog(Vec<JobRow>),
     /// The request of a poll is over, and what it found is being recorded; then [`Input::Finished`].

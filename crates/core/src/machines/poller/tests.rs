@@ -12,6 +12,7 @@ use crate::rows::JobRow;
 /// 2026-11-22T15:04:05Z
 const EPOCH: UnixMillis = UnixMillis(1_795_359_845_000);
 
+mod blank;
 mod etags;
 
 mod steering;
@@ -39,7 +40,7 @@ fn settings() -> Settings {
     }
 }
 
-fn row(job: &str) -> JobRow {
+pub(super) fn row(job: &str) -> JobRow {
     JobRow {
         id: id(job),
         url: None,
@@ -53,7 +54,13 @@ fn row(job: &str) -> JobRow {
         progress: Progress::default(),
         next_poll_at: None,
         created_at: EPOCH,
+        is_blank: true,
     }
+}
+
+/// Rows that were read before anything else happened.
+fn noticed(rows: Vec<JobRow>) -> Input {
+    Input::Rows(rows, Monotonic(0))
 }
 
 fn ended(task: &Task, next: Next) -> Input {
@@ -225,7 +232,7 @@ fn due_jobs_are_polled_within_the_limit_by_rank() {
         priority: 9,
         ..row("later")
     };
-    world.handle(Input::Rows(vec![row("a"), high, later, wanted, row("b")]));
+    world.handle(noticed(vec![row("a"), high, later, wanted, row("b")]));
     world.advance();
     assert_eq!(world.names(), ["wanted", "high"]);
     world.pass(SECOND);
@@ -238,7 +245,7 @@ fn due_jobs_are_polled_within_the_limit_by_rank() {
 fn nothing_is_started_while_outcomes_cannot_be_recorded() {
     let mut world = World::new(9, None);
     world.handle(Input::Writable(false));
-    world.handle(Input::Rows(vec![row("a")]));
+    world.handle(noticed(vec![row("a")]));
     world.advance();
     assert_eq!(world.names(), [""; 0]);
     world.handle(Input::Writable(true));
@@ -249,7 +256,7 @@ fn nothing_is_started_while_outcomes_cannot_be_recorded() {
 #[test]
 fn after_a_pause_one_job_is_polled_alone_and_not_the_one_that_was_throttled() {
     let mut world = World::new(9, None);
-    world.handle(Input::Rows(vec![row("a"), row("b"), row("c")]));
+    world.handle(noticed(vec![row("a"), row("b"), row("c")]));
     let retry_after = None;
     world.signal("a", Signal::Throttled { retry_after });
     world.advance();
@@ -270,13 +277,13 @@ fn a_job_that_is_inserted_again_while_the_old_one_ends_is_followed() {
     let later = Next::After(SECOND);
     for (next, ending) in [(Next::Forget, false), (later, false), (later, true)] {
         let mut world = World::new(1, None);
-        world.handle(Input::Rows(vec![row("j")]));
+        world.handle(noticed(vec![row("j")]));
         if ending {
             let cancelled = JobRow {
                 cancel_requested: true,
                 ..row("j")
             };
-            world.handle(Input::Rows(vec![cancelled]));
+            world.handle(noticed(vec![cancelled]));
         } else {
             world.advance();
         }
@@ -285,7 +292,7 @@ fn a_job_that_is_inserted_again_while_the_old_one_ends_is_followed() {
             webhook: Some("new".to_owned()),
             ..row("j")
         };
-        world.handle(Input::Rows(vec![new]));
+        world.handle(noticed(vec![new]));
         if !ending {
             world.finish(next);
         }
@@ -298,9 +305,9 @@ fn a_job_that_is_inserted_again_while_the_old_one_ends_is_followed() {
 #[test]
 fn a_change_of_the_same_row_while_its_job_ends_follows_nothing() {
     let mut world = World::new(1, None);
-    world.handle(Input::Rows(vec![row("j")]));
+    world.handle(noticed(vec![row("j")]));
     world.advance();
-    world.handle(Input::Rows(vec![row("j")]));
+    world.handle(noticed(vec![row("j")]));
     world.finish(Next::Forget);
     assert_eq!(world.poller.followed(), 0);
 }
@@ -308,18 +315,18 @@ fn a_change_of_the_same_row_while_its_job_ends_follows_nothing() {
 #[test]
 fn a_row_that_shows_the_end_during_a_poll_and_its_successor_are_not_polled_twice_at_once() {
     let mut world = World::new(2, None);
-    world.handle(Input::Rows(vec![row("j")]));
+    world.handle(noticed(vec![row("j")]));
     world.advance();
     let over = JobRow {
         state: JobState::Success,
         ..row("j")
     };
-    world.handle(Input::Rows(vec![over]));
+    world.handle(noticed(vec![over]));
     let next = JobRow {
         created_at: UnixMillis(EPOCH.0 + 1),
         ..row("j")
     };
-    world.handle(Input::Rows(vec![next]));
+    world.handle(noticed(vec![next]));
     world.advance();
     assert_eq!(world.names(), ["j"], "the first is still in flight");
     world.finish(Next::Forget);
@@ -330,14 +337,14 @@ fn a_row_that_shows_the_end_during_a_poll_and_its_successor_are_not_polled_twice
 #[test]
 fn a_row_that_changes_while_it_is_read_again_is_read_once_more() {
     let mut world = World::new(1, None);
-    world.handle(Input::Rows(vec![row("j")]));
+    world.handle(noticed(vec![row("j")]));
     world.advance();
     world.finish(Next::Reread);
     let changed = JobRow {
         priority: 7,
         ..row("j")
     };
-    world.handle(Input::Rows(vec![changed.clone()]));
+    world.handle(noticed(vec![changed.clone()]));
     world.handle(Input::Row(id("j"), Some(row("j"))));
     assert_eq!(world.reading, [id("j"), id("j")]);
     world.handle(Input::Row(id("j"), Some(changed)));
@@ -353,8 +360,8 @@ fn at_most_sixty_four_ends_are_recorded_at_once() {
         cancel_requested: true,
         ..row(&format!("j{number}"))
     };
-    world.handle(Input::Rows((0..100).map(cancelled).collect()));
-    world.handle(Input::Rows(vec![row("polled")]));
+    world.handle(noticed((0..100).map(cancelled).collect()));
+    world.handle(noticed(vec![row("polled")]));
     world.advance();
     assert_eq!(world.in_flight.len(), 65, "and a poll beside them");
     while !world.in_flight.is_empty() {
@@ -368,7 +375,7 @@ fn at_most_sixty_four_ends_are_recorded_at_once() {
 fn progress_is_recorded_within_minutes_and_never_that_of_all_jobs_at_once() {
     let mut world = World::new(20_000, None);
     let name = |number| format!("j{number}");
-    world.handle(Input::Rows(
+    world.handle(noticed(
         (0..20_000).map(|number| row(&name(number))).collect(),
     ));
     world.advance();
@@ -390,7 +397,7 @@ fn progress_is_recorded_within_minutes_and_never_that_of_all_jobs_at_once() {
     assert_eq!(recorded.len(), 20_000);
     // At a stop nothing is left.
     for task in &polled[..1000] {
-        world.handle(Input::Rows(vec![JobRow {
+        world.handle(noticed(vec![JobRow {
             poll_requested: true,
             ..row(task.id.as_str())
         }]));
@@ -407,7 +414,7 @@ fn progress_is_recorded_within_minutes_and_never_that_of_all_jobs_at_once() {
 #[test]
 fn progress_that_the_writer_did_not_accept_is_offered_again() {
     let mut world = World::new(1, None);
-    world.handle(Input::Rows(vec![row("j")]));
+    world.handle(noticed(vec![row("j")]));
     world.advance();
     world.finish(Next::After(Duration::from_secs(30)));
     world.pass(SECOND);

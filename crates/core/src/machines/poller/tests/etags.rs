@@ -14,7 +14,7 @@ fn etag(text: &str) -> Option<Etag> {
 /// A poll is in flight that began with the tag `"1"`.
 fn polled_with_tag() -> World {
     let mut world = World::new(1, None);
-    world.handle(Input::Rows(vec![row("j")]));
+    world.handle(noticed(vec![row("j")]));
     world.advance();
     assert_eq!(world.in_flight[0].etag, None, "nothing is known yet");
     finish_with(&mut world, "\"1\"");
@@ -58,12 +58,12 @@ fn another_url_has_another_tag_also_when_it_changes_during_a_poll() {
         ..row("j")
     };
     let mut world = polled_with_tag();
-    world.handle(Input::Rows(vec![moved("/a")]));
+    world.handle(noticed(vec![moved("/a")]));
     finish_with(&mut world, "\"1\"");
     next(&mut world);
     assert_eq!(world.in_flight[0].etag, None);
     finish_with(&mut world, "\"2\"");
-    world.handle(Input::Rows(vec![moved("/a")]));
+    world.handle(noticed(vec![moved("/a")]));
     next(&mut world);
     assert_eq!(
         world.in_flight[0].etag,
@@ -71,7 +71,7 @@ fn another_url_has_another_tag_also_when_it_changes_during_a_poll() {
         "the url is the same"
     );
     finish_with(&mut world, "\"2\"");
-    world.handle(Input::Rows(vec![moved("/b")]));
+    world.handle(noticed(vec![moved("/b")]));
     next(&mut world);
     assert_eq!(world.in_flight[0].etag, None);
 }
@@ -102,7 +102,7 @@ fn a_job_that_gets_the_place_of_another_one_has_no_tag() {
             created_at: UnixMillis(EPOCH.0 + 1),
             ..row("j")
         };
-        world.handle(Input::Rows(vec![again, row("k")]));
+        world.handle(noticed(vec![again, row("k")]));
         next(&mut world);
         assert_eq!(world.in_flight[0].etag, None, "{end:?}");
     }
@@ -115,7 +115,7 @@ fn polls_that_were_asked_for_and_those_at_the_deadline_are_whole() {
         poll_requested: true,
         ..row("j")
     };
-    world.handle(Input::Rows(vec![requested]));
+    world.handle(noticed(vec![requested]));
     finish_with(&mut world, "\"1\"");
     world.advance();
     assert!(world.in_flight[0].is_whole);
@@ -124,7 +124,7 @@ fn polls_that_were_asked_for_and_those_at_the_deadline_are_whole() {
         deadline_at: Some(world.wall.plus(SECOND / 2)),
         ..row("j")
     };
-    world.handle(Input::Rows(vec![due]));
+    world.handle(noticed(vec![due]));
     next(&mut world);
     assert!(world.in_flight[0].is_whole);
 }

@@ -102,7 +102,7 @@ fn apply(
                 },
                 ..row(&format!("j{job}"))
             };
-            world.handle(Input::Rows(vec![changed]));
+            world.handle(noticed(vec![changed]));
         }
         Happens::Finished {
             which,
@@ -167,7 +167,7 @@ proptest! {
         world.gate.resume();
         world.run(2 * SETTLING, Next::After(30 * SECOND));
         let later = JobRow { not_before: None, ..row("one-more") };
-        world.handle(Input::Rows(vec![later]));
+        world.handle(noticed(vec![later]));
         world.signal("j9", Signal::Good { generation: 9 });
         let from = world.started.len();
         world.run(Duration::from_secs(400), Next::After(SECOND));

@@ -18,7 +18,7 @@ fn a_poll_whose_answer_is_being_recorded_leaves_its_place_to_others_within_a_bou
     ] {
         let mut world = World::new(1, None);
         let rows = (0..bound + 2).map(|number| row(&format!("job-{number}")));
-        world.handle(Input::Rows(rows.collect()));
+        world.handle(noticed(rows.collect()));
         world.advance();
         assert_eq!(world.in_flight.len(), 1);
         for answered in 1..=bound {
@@ -41,7 +41,7 @@ fn other_jobs_are_polled_while_as_many_first_polls_as_may_be_are_being_recorded(
     let mut world = World::new(2, None);
     let jobs = 2 * RECORDED_BESIDE;
     let rows = (0..jobs).map(|number| row(&format!("job-{number}")));
-    world.handle(Input::Rows(rows.collect()));
+    world.handle(noticed(rows.collect()));
     world.advance();
     let mut answered = 0;
     while answered < world.started.len() {
@@ -50,7 +50,7 @@ fn other_jobs_are_polled_while_as_many_first_polls_as_may_be_are_being_recorded(
         world.advance();
     }
     assert_eq!(answered, 2 + RECORDED_BESIDE);
-    world.handle(Input::Rows(vec![known("known")]));
+    world.handle(noticed(vec![known("known")]));
     world.advance();
     assert_eq!(world.names()[answered..], ["known"]);
     for _ in 0..answered {

@@ -5,14 +5,14 @@ use super::*;
 #[test]
 fn a_poll_that_is_requested_during_a_poll_follows_right_after_it() {
     let mut world = World::new(1, None);
-    world.handle(Input::Rows(vec![row("j")]));
+    world.handle(noticed(vec![row("j")]));
     world.advance();
     for _ in 0..2 {
         let requested = JobRow {
             poll_requested: true,
             ..row("j")
         };
-        world.handle(Input::Rows(vec![requested]));
+        world.handle(noticed(vec![requested]));
     }
     world.finish(Next::After(30 * SECOND));
     world.advance();
@@ -25,13 +25,13 @@ fn a_poll_that_is_requested_during_a_poll_follows_right_after_it() {
 #[test]
 fn a_requested_poll_goes_first_once() {
     let mut world = World::new(1, None);
-    world.handle(Input::Rows(vec![row("z")]));
+    world.handle(noticed(vec![row("z")]));
     world.advance();
     let requested = JobRow {
         poll_requested: true,
         ..row("z")
     };
-    world.handle(Input::Rows(vec![requested, row("a")]));
+    world.handle(noticed(vec![requested, row("a")]));
     world.finish(Next::After(SECOND));
     world.advance();
     world.finish(Next::After(Duration::from_millis(1)));
@@ -43,7 +43,7 @@ fn a_requested_poll_goes_first_once() {
 #[test]
 fn a_trial_whose_job_is_cancelled_makes_room_for_the_next_one() {
     let mut world = World::new(2, None);
-    world.handle(Input::Rows(vec![row("a"), row("b"), row("c")]));
+    world.handle(noticed(vec![row("a"), row("b"), row("c")]));
     world.signal("x", Signal::Throttled { retry_after: None });
     world.pass(2 * SECOND);
     world.advance();
@@ -52,7 +52,7 @@ fn a_trial_whose_job_is_cancelled_makes_room_for_the_next_one() {
         cancel_requested: true,
         ..row("a")
     };
-    world.handle(Input::Rows(vec![cancelled]));
+    world.handle(noticed(vec![cancelled]));
     assert_eq!(world.cut, [id("a")]);
     world.finish(Next::Forget);
     world.advance();
@@ -62,7 +62,7 @@ fn a_trial_whose_job_is_cancelled_makes_room_for_the_next_one() {
 #[test]
 fn a_reload_with_a_shorter_delay_brings_polls_forward_and_nothing_else_does() {
     let mut world = World::new(1, None);
-    world.handle(Input::Rows(vec![row("j")]));
+    world.handle(noticed(vec![row("j")]));
     world.advance();
     world.finish(Next::After(30 * SECOND));
     let due = world.poller.jobs[&id("j")].next_poll_at;

@@ -24,7 +24,7 @@ fn a_next_poll_recorded_by_a_clock_that_was_ahead_is_cut_to_the_longest_delay() 
             progress,
             ..row("j")
         };
-        world.handle(Input::Rows(vec![ahead]));
+        world.handle(noticed(vec![ahead]));
         let due = world.poller.jobs[&id("j")].next_poll_at;
         assert_eq!(due.since(EPOCH), longest);
         world.pass(FLUSH);
@@ -36,7 +36,7 @@ fn a_next_poll_recorded_by_a_clock_that_was_ahead_is_cut_to_the_longest_delay() 
 #[test]
 fn a_requested_poll_that_cannot_start_yet_is_recorded_for_the_next_start() {
     let mut world = World::new(1, None);
-    world.handle(Input::Rows(vec![row("j")]));
+    world.handle(noticed(vec![row("j")]));
     world.advance();
     world.finish(Next::After(30 * SECOND));
     world.pass(FLUSH);
@@ -54,7 +54,7 @@ fn a_requested_poll_that_cannot_start_yet_is_recorded_for_the_next_start() {
         poll_requested: true,
         ..row("j")
     };
-    world.handle(Input::Rows(vec![requested]));
+    world.handle(noticed(vec![requested]));
     let asked = world.wall;
     world.advance();
     world.pass(FLUSH);
@@ -71,7 +71,7 @@ fn a_deadline_is_followed_by_one_last_poll_and_then_by_the_end() {
         deadline_at: Some(EPOCH.plus(5 * SECOND)),
         ..row("j")
     };
-    world.handle(Input::Rows(vec![mortal]));
+    world.handle(noticed(vec![mortal]));
     world.advance();
     world.finish(Next::After(Duration::from_secs(30)));
     world.pass(5 * SECOND);
@@ -109,7 +109,7 @@ fn the_last_poll_waits_for_the_end_of_a_retry_after_also_when_the_clock_was_set_
             deadline_at: Some(deadline),
             ..row("j")
         };
-        world.handle(Input::Rows(vec![mortal]));
+        world.handle(noticed(vec![mortal]));
         world.advance();
         asked_to_wait(&mut world);
         world.wall = world.wall.plus(Duration::from_secs(u64::from(forward)));
@@ -160,8 +160,8 @@ fn a_job_follows_the_deadline_the_rank_and_the_first_time_that_are_written_into_
         ..row(job)
     };
     let mut world = World::new(1, None);
-    world.handle(Input::Rows(vec![scheduled("a", 20), scheduled("b", 20)]));
-    world.handle(Input::Rows(vec![JobRow {
+    world.handle(noticed(vec![scheduled("a", 20), scheduled("b", 20)]));
+    world.handle(noticed(vec![JobRow {
         priority: 5,
         ..scheduled("b", 20)
     }]));
@@ -172,8 +172,8 @@ fn a_job_follows_the_deadline_the_rank_and_the_first_time_that_are_written_into_
     assert_eq!(world.names(), ["b", "a"], "the new rank counts");
 
     let mut world = World::new(1, None);
-    world.handle(Input::Rows(vec![scheduled("j", 20)]));
-    world.handle(Input::Rows(vec![JobRow {
+    world.handle(noticed(vec![scheduled("j", 20)]));
+    world.handle(noticed(vec![JobRow {
         not_before: later(25),
         ..scheduled("j", 20)
     }]));
@@ -185,8 +185,8 @@ fn a_job_follows_the_deadline_the_rank_and_the_first_time_that_are_written_into_
     assert_eq!(world.names(), ["j"]);
 
     let mut world = World::new(1, None);
-    world.handle(Input::Rows(vec![scheduled("j", 20)]));
-    world.handle(Input::Rows(vec![JobRow {
+    world.handle(noticed(vec![scheduled("j", 20)]));
+    world.handle(noticed(vec![JobRow {
         deadline_at: later(5),
         ..scheduled("j", 20)
     }]));
@@ -206,7 +206,7 @@ fn after_a_jump_of_the_clock_the_grace_of_a_404_begins_again() {
         },
         ..row("j")
     };
-    world.handle(Input::Rows(vec![unknown]));
+    world.handle(noticed(vec![unknown]));
     world.advance();
     world.wall = world.wall.plus(3600 * SECOND);
     world.pass(20 * SECOND);
@@ -221,7 +221,7 @@ fn without_an_answer_a_job_ends_five_minutes_after_its_deadline() {
         deadline_at: Some(EPOCH.plus(SECOND)),
         ..row("j")
     };
-    world.handle(Input::Rows(vec![mortal]));
+    world.handle(noticed(vec![mortal]));
     world.advance();
     world.pass(2 * SECOND);
     world.advance();
@@ -241,7 +241,7 @@ fn right_after_the_clock_was_set_nothing_expires() {
         next_poll_at: Some(EPOCH.plus(10 * SECOND)),
         ..row("j")
     };
-    world.handle(Input::Rows(vec![mortal]));
+    world.handle(noticed(vec![mortal]));
     world.advance();
     world.wall = world.wall.plus(Duration::from_secs(7200));
     world.advance();
@@ -262,7 +262,7 @@ fn settings_that_come_right_after_the_clock_was_set_back_delay_no_poll() {
         next_poll_at: Some(EPOCH.plus(10 * SECOND)),
         ..row("j")
     };
-    world.handle(Input::Rows(vec![soon]));
+    world.handle(noticed(vec![soon]));
     world.advance();
     world.wall = world.wall.minus(Duration::from_secs(7200));
     world.handle(Input::Settings(settings(), 1));
