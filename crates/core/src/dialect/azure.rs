@@ -59,7 +59,7 @@ impl Dialect for Azure {
             return Err(UnusableAnswer::OtherJob);
         }
         let is = |word: &str| status.eq_ignore_ascii_case(word);
-        let of = |key| result_of(object.get(key).copied());
+        let of = |key| result_of(object.get(key));
         let (end, result) = if is("Succeeded") {
             (End::Success, of("properties").or_else(|| of("result")))
         } else if is("Failed") || is("Canceled") {
@@ -67,7 +67,7 @@ impl Dialect for Azure {
             let error = error.as_ref().map(error::of_object);
             (End::Failed(error.unwrap_or_default()), of("error"))
         } else {
-            let percent = object.get("percentComplete").copied();
+            let percent = object.get("percentComplete");
             let end = match RUNNING.iter().any(|word| is(word)) {
                 true => End::Running,
                 false => End::Unknown,

@@ -109,7 +109,7 @@ impl Basiq {
         // The JSON of a proxy must not be read as a job without steps.
         if !["type", "id", "steps"]
             .iter()
-            .any(|key| object.contains_key(*key))
+            .any(|key| object.get(key).is_some())
         {
             return Err(UnusableAnswer::NotAJob("it has no type, id or steps"));
         }

@@ -36,7 +36,7 @@ impl Dialect for GoogleLro {
         let body = answer.body;
         let object = raw::object(body)?;
         let name = raw::string_of(&object, "name");
-        if name.is_none() && !object.contains_key("done") {
+        if name.is_none() && object.get("done").is_none() {
             return Err(UnusableAnswer::NotAJob("it has neither name nor done"));
         }
         if let (Some(expected), Some(name)) = (expected, &name)

@@ -85,7 +85,7 @@ impl Pointer {
                         .get(segment.parse::<usize>().ok().filter(|_| is_index)?)
                         .copied()?
                 }
-                _ => raw::fields(value.get())?.get(segment).copied()?,
+                _ => raw::fields(value.get())?.get(segment)?,
             };
         }
         Some(value)

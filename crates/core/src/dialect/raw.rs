@@ -1,10 +1,11 @@
 //! Reads the JSON of APIs key by key as raw text. So unknown fields, duplicate keys, huge numbers and odd types cause no
 //! error (docs/api.md, facts 1 to 12), and what is stored and sent on is the API's own text.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::fmt;
 
-use hashbrown::DefaultHashBuilder;
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::UnusableAnswer;
@@ -14,8 +15,44 @@ use super::UnusableAnswer;
 /// Common JSON libraries read at most a hundred levels, and an event adds some levels.
 pub const MAX_DEPTH: usize = 96;
 
-/// An object, its values unread.
-pub(super) type RawObject<'a> = HashMap<String, &'a RawValue, DefaultHashBuilder>;
+/// An object, its values unread. Few of them are looked up, so their keys are not hashed.
+#[derive(Debug, Default)]
+pub(super) struct RawObject<'a>(Vec<(Key<'a>, &'a RawValue)>);
+
+/// A key; what has no escapes is not copied.
+#[derive(Debug, Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> RawObject<'a> {
+    /// The value of a key, the last one if it is there more than once.
+    pub(super) fn get(&self, key: &str) -> Option<&'a RawValue> {
+        let mut fields = self.0.iter().rev();
+        let found = fields.find(|(known, _)| known.0 == key);
+        found.map(|(_, value)| *value)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for RawObject<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = RawObject<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(RawObject(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
 
 /// Checks that a body is JSON, and not nested too deeply.
 pub(super) fn checked(body: &str) -> Result<&RawValue, UnusableAnswer> {
@@ -75,12 +112,12 @@ pub(super) fn string_of(object: &RawObject<'_>, key: &str) -> Option<String> {
 
 /// A field's JSON; null if it is absent.
 pub(super) fn field<'a>(object: &RawObject<'a>, key: &str) -> &'a RawValue {
-    object.get(key).copied().unwrap_or(RawValue::NULL)
+    object.get(key).unwrap_or(RawValue::NULL)
 }
 
 /// A field's JSON; `None` for null and for an absent one.
 pub(super) fn present<'a>(object: &RawObject<'a>, key: &str) -> Option<&'a RawValue> {
-    object.get(key).copied().filter(|raw| raw.get() != "null")
+    object.get(key).filter(|raw| raw.get() != "null")
 }
 
 /// The items of a list, or the value itself if it is not a list.
@@ -124,6 +161,16 @@ fn depth_of(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_of_equal_keys_counts_and_escapes_in_keys_are_read() {
+        let object = object(r#"{"a":1,"b":{"a":2},"\u0061":3,"c\n":4}"#).unwrap();
+        let value = |key| object.get(key).map(RawValue::get);
+        assert_eq!(value("a"), Some("3"));
+        assert_eq!(value("b"), Some(r#"{"a":2}"#));
+        assert_eq!(value("c\n"), Some("4"));
+        assert_eq!(value("d"), None);
+    }
 
     #[test]
     fn depth_is_counted_outside_of_texts_only() {
