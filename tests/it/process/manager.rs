@@ -1,4 +1,4 @@
-//! What the service manager is messages: a socket of the test stands in for it.
+//! What the service manager is sent: a socket of the test stands in for it.
 
 use std::path::Path;
 use std::process::Command;
@@ -160,4 +160,32 @@ async fn a_start_that_waits_for_the_database_says_so_and_gets_more_time() {
         "nobody watches: {}",
         manager.all()
     );
+}
+
+#[tokio::test]
+async fn a_manager_that_takes_no_messages_stops_nothing_and_is_sent_what_is_true_when_it_takes_some()
+ {
+    let house = House::new().await;
+    house.migrate().await;
+    let path = house.folder.path().join("notify.sock");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let full = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.send_to(b"X=1\n", &path).is_ok() {}
+    let mut command = house.command("run");
+    command.env("NOTIFY_SOCKET", &path);
+    command.env("WATCHDOG_USEC", "200000");
+    let program = Program::start(&mut command);
+    house.follow("1", &[(0, &[("a", "success")])]).await;
+    house
+        .until("SELECT state FROM jobs WHERE id = '1'", "success")
+        .await;
+    let (mut heard, mut datagram) = (String::new(), [0; 8192]);
+    while !heard.contains("WATCHDOG=1\n") || !heard.contains("STATUS=Following 0 jobs") {
+        let length = socket.recv(&mut datagram).await.unwrap();
+        heard += std::str::from_utf8(&datagram[..length]).unwrap();
+    }
+    assert!(heard.contains("READY=1\n"), "{heard}");
+    assert!(!heard.contains("STATUS=Opening"), "{heard}");
+    program.stop().await;
 }
