@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::dialect::Basiq;
 use super::event::{Event, EventType};
-use super::job::{JobId, JobState};
+use super::job::JobId;
 use super::observe::{Evidence, Tracked, observe};
 use super::time::UnixMillis;
 
@@ -60,18 +60,8 @@ fn of_job(kind: EventType, at: UnixMillis) -> Option<Event> {
         "links": {"self": "/jobs/test-sample"},
     });
     let tracked = Tracked {
-        id: JobId::parse(JOB).ok()?,
-        state: JobState::Pending,
-        revision: 0,
-        created_at: at,
         metadata: Some(json!({"test": true}).to_string()),
-        resource: None,
-        remote_updated: None,
-        steps: Vec::new(),
-        last_seq: 0,
-        last_sequence: 0,
-        event_bytes: 0,
-        limited: false,
+        ..Tracked::blank(JobId::parse(JOB).ok()?, at)
     };
     let snapshot = Basiq::snapshot(&remote.to_string(), None).ok()?;
     let seen = observe(

@@ -44,20 +44,7 @@ impl Followed {
     pub(in crate::cli) fn of(id: &str) -> Self {
         let id = JobId::parse(id).unwrap();
         Self {
-            tracked: Tracked {
-                id: id.clone(),
-                state: JobState::Pending,
-                revision: 0,
-                created_at: START,
-                metadata: None,
-                resource: None,
-                remote_updated: None,
-                steps: Vec::new(),
-                last_seq: 0,
-                last_sequence: 0,
-                event_bytes: 0,
-                limited: false,
-            },
+            tracked: Tracked::blank(id.clone(), START),
             detail: JobDetail {
                 summary: JobSummary {
                     row: row(id),

@@ -12,18 +12,8 @@ const ORIGIN: &str = "https://au-api.basiq.io";
 
 fn fresh() -> Tracked {
     Tracked {
-        id: JobId::parse("61723").unwrap(),
-        state: JobState::Pending,
-        revision: 0,
-        created_at: UnixMillis(1),
         metadata: Some(r#"{"customer":"c_9"}"#.to_owned()),
-        resource: None,
-        remote_updated: None,
-        steps: Vec::new(),
-        last_seq: 0,
-        last_sequence: 0,
-        event_bytes: 0,
-        limited: false,
+        ..Tracked::blank(JobId::parse("61723").unwrap(), UnixMillis(1))
     }
 }
 

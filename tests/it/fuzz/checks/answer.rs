@@ -124,20 +124,7 @@ fn observes(snapshot: &Snapshot, answer: &Answer<'_>, job: &JobId) {
         snapshot.body.iter().all(|body| body == answer.body.trim()),
         "verbatim"
     );
-    let unseen = Tracked {
-        id: job.clone(),
-        state: JobState::Pending,
-        revision: 0,
-        created_at: NOW,
-        metadata: None,
-        resource: None,
-        remote_updated: None,
-        steps: Vec::new(),
-        last_seq: 0,
-        last_sequence: 0,
-        event_bytes: 0,
-        limited: false,
-    };
+    let unseen = Tracked::blank(job.clone(), NOW);
     let seen = Evidence::Snapshot(snapshot.clone());
     let first = observe(&unseen, &seen, NOW, ORIGIN).expect("nothing recorded is damaged");
     follows(&first, job);

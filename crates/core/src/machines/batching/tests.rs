@@ -4,7 +4,6 @@ use crate::cadence::Progress;
 use crate::clock_jumps::ClockJumps;
 use crate::delivery::{AfterAttempt, Attempt, Trigger};
 use crate::dialect::Basiq;
-use crate::job::JobState;
 use crate::observe::{Evidence, Tracked, observe};
 
 mod properties;
@@ -19,20 +18,7 @@ fn at(millis: u64) -> Now {
 
 /// The observation of a job's first answer, whose only step has this status and result.
 fn seen(id: &str, status: &str, result: &str) -> Recordable {
-    let job = Tracked {
-        id: JobId::parse(id).unwrap(),
-        state: JobState::Pending,
-        revision: 0,
-        created_at: UnixMillis(1),
-        metadata: None,
-        resource: None,
-        remote_updated: None,
-        steps: Vec::new(),
-        last_seq: 0,
-        last_sequence: 0,
-        event_bytes: 0,
-        limited: false,
-    };
+    let job = Tracked::blank(JobId::parse(id).unwrap(), UnixMillis(1));
     let body = format!(r#"{{"steps":[{{"title":"a","status":"{status}","result":{result}}}]}}"#);
     let evidence = Evidence::Snapshot(Basiq::snapshot(&body, None).unwrap());
     Recordable {
