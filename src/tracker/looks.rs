@@ -1,6 +1,5 @@
 //! When it is looked for commits of other programs: soon after somebody has written to the log, and now and then in any case.
 
-use std::future::pending;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
@@ -11,7 +10,7 @@ use crate::store::{StoreError, Wakeups as _};
 /// How often it is looked for commits of others.
 #[derive(Debug, Clone, Copy)]
 pub struct Looking {
-    /// Longest time between two looks where writes to the log are not reported; twice as long where they are.
+    /// Time between two looks where writes to the log are not reported.
     pub tick: Duration,
     /// Whether it is looked soon after the log was written to.
     pub after_writes: bool,
@@ -33,19 +32,28 @@ impl Default for Looking {
 const FIRST: Duration = Duration::from_millis(2);
 
 /// … up to this one.
-const LAST: Duration = Duration::from_millis(32);
+const LAST: Duration = Duration::from_millis(64);
 
 /// Shortest time between two reports that are heeded: this process writes, too.
 const APART: Duration = Duration::from_millis(20);
+
+/// The disk may take this long from a write to its commit, …
+const SLOWEST: Duration = Duration::from_secs(2);
+
+/// … after which nothing is to be seen without another report: that the files are still there is all that is looked for.
+const QUIET: Duration = Duration::from_millis(250);
 
 /// The looks at the database.
 #[derive(Debug)]
 pub(super) struct Looks {
     looking: Looking,
     watcher: Watcher,
-    /// Until the next look, after a report.
-    pause: Option<Duration>,
+    /// Until the next look, unless a write is reported before.
+    pause: Duration,
+    /// When a report was heeded last.
     reported: Instant,
+    /// When a write was reported or a commit seen last. `None` before the first report: a file system may report nothing.
+    stirred: Option<Instant>,
 }
 
 impl Looks {
@@ -53,8 +61,9 @@ impl Looks {
         Self {
             looking,
             watcher,
-            pause: None,
+            pause: LAST,
             reported: Instant::now(),
+            stirred: None,
         }
     }
 
@@ -62,7 +71,10 @@ impl Looks {
     pub(super) async fn saw_commit(&mut self) -> Result<bool, StoreError> {
         match self.watcher.saw_commit().await {
             Ok(saw) => {
-                self.pause = self.pause.filter(|_| !saw);
+                if saw {
+                    self.pause = LAST;
+                    self.stirred = self.stirred.map(|_| Instant::now());
+                }
                 Ok(saw)
             }
             Err(error) if error.is_temporary() => Ok(false),
@@ -72,24 +84,24 @@ impl Looks {
 
     /// Returns when it is time for the next look.
     pub(super) async fn next(&mut self) {
-        if self.pause.is_none() {
-            let is_watched = self.looking.after_writes && self.watcher.watches_writes();
+        if !self.looking.after_writes || !self.watcher.watches_writes() {
+            return sleep(self.looking.tick).await;
+        }
+        if self.pause == LAST {
+            let is_quiet = self.stirred.is_some_and(|at| at.elapsed() > SLOWEST);
             tokio::select! {
-                () = self.written(is_watched) => self.pause = Some(FIRST),
-                () = sleep(self.looking.tick * if is_watched { 2 } else { 1 }) => return,
+                () = self.written() => {}
+                () = sleep(if is_quiet { QUIET } else { LAST }) => return,
             }
             self.reported = Instant::now();
+            self.stirred = Some(self.reported);
+            self.pause = FIRST;
         }
-        if let Some(pause) = self.pause {
-            sleep(pause).await;
-            self.pause = Some(pause * 2).filter(|next| *next <= LAST);
-        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LAST);
     }
 
-    async fn written(&self, is_watched: bool) {
-        if !is_watched {
-            return pending().await;
-        }
+    async fn written(&self) {
         sleep_until(self.reported + APART).await;
         self.watcher.written().await;
     }
