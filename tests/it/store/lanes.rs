@@ -58,7 +58,7 @@ async fn a_page_has_the_bodies_that_are_not_large() {
     let bodies = bench.bodies("1").await;
     let page = bench.heads("w").await;
     assert_eq!(page[0].body.as_deref(), Some(bodies[0].as_bytes()));
-    for (bytes, is_there) in [(16 << 10, true), ((16 << 10) + 1, false)] {
+    for (bytes, is_there) in [(4 << 10, true), ((4 << 10) + 1, false)] {
         let long = format!(
             "DROP TRIGGER IF EXISTS events_are_append_only;
              UPDATE events SET body = '\"' || printf('%.*c', {bytes} - 3, 'x') || 'ü' WHERE sequence = 1"

@@ -20,12 +20,12 @@ use jobtrackd_core::time::UnixMillis;
 /// Most heads that are searched for rows that cannot be read.
 const MOST_HEADS: u32 = 10_000;
 
-/// What a [`DueDelivery`] is read from, of all heads that meet the condition. Bodies of more than 16 KiB are left out: a page
+/// What a [`DueDelivery`] is read from, of all heads that meet the condition. Bodies of more than 4 KiB are left out: a page
 /// of them is more than is sent at once.
 macro_rules! due {
     ($condition:literal) => {
         due!(
-            "CASE WHEN octet_length(e.body) <= 16384 THEN e.body END",
+            "CASE WHEN octet_length(e.body) <= 4096 THEN e.body END",
             $condition
         )
     };

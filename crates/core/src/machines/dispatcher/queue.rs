@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use super::messages::{Effect, Report};
 use crate::rows::{DueDeliveries, DueDelivery};
 
-/// Deliveries read at once. They wait in memory until the webhook's limit allows them.
-const PAGE: u32 = 32;
+/// Deliveries read at once. They wait in memory until the webhook's limit allows them. Each read goes past those in flight
+/// and those that are being recorded, which may be as many.
+const PAGE: u32 = 128;
 
 /// Most unreadable deliveries that are skipped; more of them may block the deliveries after them.
 const MAX_UNREADABLE: usize = 10_000;
