@@ -52,8 +52,8 @@ pub(super) struct Looks {
     pause: Duration,
     /// When a report was heeded last.
     reported: Instant,
-    /// When a write was reported or a commit seen last. `None` before the first report: a file system may report nothing.
-    stirred: Option<Instant>,
+    /// When a write was reported or a commit seen last.
+    stirred: Instant,
 }
 
 impl Looks {
@@ -63,7 +63,7 @@ impl Looks {
             watcher,
             pause: LAST,
             reported: Instant::now(),
-            stirred: None,
+            stirred: Instant::now(),
         }
     }
 
@@ -73,7 +73,7 @@ impl Looks {
             Ok(saw) => {
                 if saw {
                     self.pause = LAST;
-                    self.stirred = self.stirred.map(|_| Instant::now());
+                    self.stirred = Instant::now();
                 }
                 Ok(saw)
             }
@@ -88,13 +88,13 @@ impl Looks {
             return sleep(self.looking.tick).await;
         }
         if self.pause == LAST {
-            let is_quiet = self.stirred.is_some_and(|at| at.elapsed() > SLOWEST);
+            let is_quiet = self.stirred.elapsed() > SLOWEST;
             tokio::select! {
                 () = self.written() => {}
                 () = sleep(if is_quiet { QUIET } else { LAST }) => return,
             }
             self.reported = Instant::now();
-            self.stirred = Some(self.reported);
+            self.stirred = self.reported;
             self.pause = FIRST;
         }
         sleep(self.pause).await;
