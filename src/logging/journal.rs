@@ -1,10 +1,13 @@
 //! Entries for systemd's journal, in its native protocol: every value with its length before it, so that no value can
 //! begin another field or entry.
 
-use std::io;
+use std::collections::VecDeque;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{io, mem, thread};
 
+use parking_lot::Mutex;
 use serde_json::Value;
 use tracing::Level;
 
@@ -16,37 +19,124 @@ pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 /// Longest name of a field, in bytes; journald drops longer ones.
 const MAX_NAME: usize = 64;
 
-/// The connection to journald.
+/// Most entries that wait until journald takes them; further ones are lost, and counted.
+const MOST_WAITING: usize = 1000;
+
+/// The connection to journald. Nothing but a thread of its own waits for it: its socket takes few entries at a time
+/// (`net.unix.max_dgram_qlen`), and a journald that is busy or stopped must not stop polls.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(super) struct Journal(Arc<Connection>);
+
+#[derive(Debug)]
+struct Connection {
+    /// Does not block.
     socket: UnixDatagram,
     path: PathBuf,
+    backlog: Mutex<Backlog>,
+}
+
+/// What journald has not taken yet.
+#[derive(Debug, Default)]
+struct Backlog {
+    entries: VecDeque<Vec<u8>>,
+    lost: u64,
+    /// Whether a thread waits until journald takes them.
+    is_sending: bool,
 }
 
 impl Journal {
     /// Fails when journald does not listen. The address is looked up for each entry, so journald may be restarted.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
         // An empty datagram is not an entry.
-        socket.send_to(&[], path)?;
-        Ok(Self {
+        match socket.send_to(&[], path) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
+        Ok(Self(Arc::new(Connection {
             socket,
             path: path.to_owned(),
-        })
+            backlog: Mutex::default(),
+        })))
     }
 
+    /// Sends the line, now or when journald takes it. Fails when it does not listen.
     pub(super) fn send(&self, line: &Line) -> io::Result<()> {
-        self.socket.send_to(&entry(line), &self.path).map(drop)
+        let entry = entry(line);
+        let mut backlog = self.0.backlog.lock();
+        if !backlog.is_sending {
+            match self.0.socket.send_to(&entry, &self.0.path) {
+                Ok(_) if backlog.is_empty() => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => backlog.put(entry),
+                Err(error) => return Err(error),
+            }
+            let connection = Arc::clone(&self.0);
+            let thread = thread::Builder::new().name("journal".to_owned());
+            let sending = thread.spawn(move || connection.send_backlog());
+            backlog.is_sending = sending.is_ok();
+        } else {
+            backlog.put(entry);
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    /// Sends what waits, as journald takes it. If it is gone, the rest waits for a line that it takes.
+    fn send_backlog(&self) {
+        let patient = UnixDatagram::unbound();
+        loop {
+            let next = self.backlog.lock().next();
+            let Some(entry) = next else {
+                return;
+            };
+            let sent = patient
+                .as_ref()
+                .is_ok_and(|socket| socket.send_to(&entry, &self.path).is_ok());
+            if !sent {
+                let mut backlog = self.backlog.lock();
+                backlog.entries.push_front(entry);
+                backlog.is_sending = false;
+                return;
+            }
+        }
+    }
+}
+
+impl Backlog {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.lost == 0
+    }
+
+    fn put(&mut self, entry: Vec<u8>) {
+        if self.entries.len() < MOST_WAITING {
+            self.entries.push_back(entry);
+        } else {
+            self.lost += 1;
+        }
+    }
+
+    /// The next entry to be sent; without one the sending ends.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let next = self.entries.pop_front().or_else(|| self.loss());
+        self.is_sending = next.is_some();
+        next
+    }
+
+    fn loss(&mut self) -> Option<Vec<u8>> {
+        let lost = mem::take(&mut self.lost);
+        let message = format!("journald took no lines for a while; some are lost lost={lost}");
+        let mut entry = begun(&message, Level::WARN, module_path!());
+        put(&mut entry, "LOST", &lost.to_string());
+        (lost > 0).then_some(entry)
     }
 }
 
 /// `MESSAGE` repeats the fields: it is all that `journalctl` shows unless asked for more.
 fn entry(line: &Line) -> Vec<u8> {
-    let mut entry = Vec::new();
-    put(&mut entry, "MESSAGE", &line.words());
-    put(&mut entry, "PRIORITY", priority(line.level));
-    put(&mut entry, "SYSLOG_IDENTIFIER", env!("CARGO_PKG_NAME"));
-    put(&mut entry, "TARGET", &line.target);
+    let mut entry = begun(&line.words(), line.level, &line.target);
     if let Some(file) = line.file {
         put(&mut entry, "CODE_FILE", file);
     }
@@ -59,6 +149,15 @@ fn entry(line: &Line) -> Vec<u8> {
             other => put(&mut entry, &field(name), &other.to_string()),
         }
     }
+    entry
+}
+
+fn begun(message: &str, level: Level, target: &str) -> Vec<u8> {
+    let mut entry = Vec::new();
+    put(&mut entry, "MESSAGE", message);
+    put(&mut entry, "PRIORITY", priority(level));
+    put(&mut entry, "SYSLOG_IDENTIFIER", env!("CARGO_PKG_NAME"));
+    put(&mut entry, "TARGET", target);
     entry
 }
 

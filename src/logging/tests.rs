@@ -303,3 +303,64 @@ fn a_journald_that_goes_away_costs_no_line() {
     let lines = written(output, "info", || info!("m"));
     assert!(lines.contains("\"message\":\"m\""), "{lines}");
 }
+
+#[test]
+fn a_journald_that_takes_nothing_stops_nothing_and_gets_the_lines_and_how_many_are_lost_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let journald = UnixDatagram::bind(&path).unwrap();
+    let output = output(LogFormat::Journald, &path).unwrap();
+    let many = 10_000;
+    let lines = written(output, "info", || {
+        for number in 0..many {
+            info!(number, "m");
+        }
+    });
+    assert_eq!(lines, "", "nothing goes elsewhere");
+    let mut datagram = vec![0; 1 << 20];
+    let mut taken = Vec::new();
+    let lost: u64 = loop {
+        let length = journald.recv(&mut datagram).unwrap();
+        let entry = entry(&datagram[..length]);
+        match entry.get("LOST") {
+            Some(lost) => break lost.parse().unwrap(),
+            None => taken.extend(
+                entry
+                    .get("NUMBER")
+                    .map(|number| number.parse::<u64>().unwrap()),
+            ),
+        }
+    };
+    assert!(taken.len() > 1000, "{}", taken.len());
+    let first: Vec<u64> = (0..taken.len() as u64).collect();
+    assert_eq!(taken, first, "in order");
+    assert_eq!(lost, many - taken.len() as u64);
+}
+
+#[test]
+fn what_a_stopped_journald_has_not_taken_goes_to_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let journald = UnixDatagram::bind(&path).unwrap();
+    let output = output(LogFormat::Journald, &path).unwrap();
+    let (mut taken, last) = (Vec::new(), 699_u64);
+    written(output, "info", || {
+        for number in 0..=last {
+            info!(number, "m");
+        }
+        std::fs::remove_file(&path).unwrap();
+        let next = UnixDatagram::bind(&path).unwrap();
+        next.set_nonblocking(true).unwrap();
+        drop(journald);
+        let mut datagram = vec![0; 1 << 20];
+        while taken.last() != Some(&last) {
+            info!("another line");
+            while let Ok(length) = next.recv(&mut datagram) {
+                let number = entry(&datagram[..length]).remove("NUMBER");
+                taken.extend(number.map(|number| number.parse::<u64>().unwrap()));
+            }
+        }
+    });
+    assert!(taken.is_sorted(), "{taken:?}");
+    assert_eq!(taken.len() as u64, last + 1 - taken[0], "none is missing");
+}
