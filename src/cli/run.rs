@@ -34,10 +34,11 @@ pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
         };
         let exporter = Exporter::install(Clock::system().now(), sqlite_version().await?)?;
         let host = probe::of_a_running_daemon(settings.database.clone());
-        app::run(settings, signals, verbosity, exporter, host, reread).await
+        app::run(settings, signals, verbosity.clone(), exporter, host, reread).await
     });
     // Does not wait for a lookup of a name that is still running.
     runtime.shutdown_background();
+    verbosity.flush();
     done
 }
 

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{io, mem, thread};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use serde_json::Value;
 use tracing::Level;
 
@@ -22,9 +23,12 @@ const MAX_NAME: usize = 64;
 /// Most entries that wait until journald takes them; further ones are lost, and counted.
 const MOST_WAITING: usize = 1000;
 
+/// How long the end of the process waits for journald, at most.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The connection to journald. Nothing but a thread of its own waits for it: its socket takes few entries at a time
-/// (`net.unix.max_dgram_qlen`), and a journald that is busy or stopped must not stop polls.
-#[derive(Debug)]
+/// (`net.unix.max_dgram_qlen`), and a journald that is busy or stopped must not stop polls. Cheap to clone.
+#[derive(Debug, Clone)]
 pub(super) struct Journal(Arc<Connection>);
 
 #[derive(Debug)]
@@ -33,6 +37,8 @@ struct Connection {
     socket: UnixDatagram,
     path: PathBuf,
     backlog: Mutex<Backlog>,
+    /// Notified when no thread waits any more.
+    rested: Condvar,
 }
 
 /// What journald has not taken yet.
@@ -58,6 +64,7 @@ impl Journal {
             socket,
             path: path.to_owned(),
             backlog: Mutex::default(),
+            rested: Condvar::new(),
         })))
     }
 
@@ -81,6 +88,17 @@ impl Journal {
         }
         Ok(())
     }
+
+    /// Waits until journald has all lines, but not for long; whether it has.
+    pub(super) fn flush(&self) -> bool {
+        let mut backlog = self.0.backlog.lock();
+        let is_sending = |backlog: &mut Backlog| backlog.is_sending;
+        let waiting = self
+            .0
+            .rested
+            .wait_while_for(&mut backlog, is_sending, PATIENCE);
+        !waiting.timed_out() && backlog.is_empty()
+    }
 }
 
 impl Connection {
@@ -90,7 +108,7 @@ impl Connection {
         loop {
             let next = self.backlog.lock().next();
             let Some(entry) = next else {
-                return;
+                break;
             };
             let sent = patient
                 .as_ref()
@@ -99,9 +117,10 @@ impl Connection {
                 let mut backlog = self.backlog.lock();
                 backlog.entries.push_front(entry);
                 backlog.is_sending = false;
-                return;
+                break;
             }
         }
+        self.rested.notify_all();
     }
 }
 

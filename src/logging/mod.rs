@@ -28,6 +28,7 @@ use line::Line;
 #[derive(Debug, Clone)]
 pub struct Verbosity {
     filter: reload::Handle<EnvFilter, Registry>,
+    journal: Option<Journal>,
 }
 
 impl Verbosity {
@@ -39,6 +40,13 @@ impl Verbosity {
         self.filter
             .reload(filter(level)?)
             .context("log.level cannot be changed")
+    }
+
+    /// Waits until what was logged is written, before the process ends; a second at most.
+    pub fn flush(&self) {
+        if let Some(journal) = &self.journal {
+            journal.flush();
+        }
     }
 }
 
@@ -58,6 +66,10 @@ pub fn start(settings: &LogSettings) -> anyhow::Result<Verbosity> {
     let socket = Path::new(journal::SOCKET);
     let (output, unreachable) =
         choose(settings.format, format, socket).context("journald cannot be reached")?;
+    let journal = match &output {
+        Output::Journal(journal) => Some(journal.clone()),
+        Output::Text { .. } | Output::Json => None,
+    };
     let lines = Lines {
         output,
         clock: Clock::system(),
@@ -70,7 +82,10 @@ pub fn start(settings: &LogSettings) -> anyhow::Result<Verbosity> {
     if let Some(error) = unreachable {
         tracing::warn!(%error, "journald cannot be reached; the log goes to standard error");
     }
-    Ok(Verbosity { filter: handle })
+    Ok(Verbosity {
+        filter: handle,
+        journal,
+    })
 }
 
 /// One word is the level of our own lines; libraries log at `info`, since at `debug` they log every connection, which hides

@@ -21,6 +21,10 @@ const HOSTILE: &str = "x\n<0>forged\r\n\u{1b}[2K\u{9b}31m\u{85}\u{2028}\u{202e}\
 
 /// Runs `work` with an output, and returns what was written.
 fn written(output: Output, level: &str, work: impl FnOnce()) -> String {
+    // Time stands still, however long the work takes.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+    let _entered = runtime.enter();
     let kept = Arc::new(Mutex::new(String::new()));
     let keeping = Arc::clone(&kept);
     let lines = Lines {
@@ -363,4 +367,25 @@ fn what_a_stopped_journald_has_not_taken_goes_to_the_next_one() {
     });
     assert!(taken.is_sorted(), "{taken:?}");
     assert_eq!(taken.len() as u64, last + 1 - taken[0], "none is missing");
+}
+
+#[test]
+fn the_end_of_the_process_waits_until_a_busy_journald_has_the_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let journald = UnixDatagram::bind(&path).unwrap();
+    let journal = Journal::at(&path).unwrap();
+    let lines = 600;
+    written(Output::Journal(journal.clone()), "info", || {
+        (0..lines).for_each(|number| info!(number, "m"));
+    });
+    let reading = std::thread::spawn(move || {
+        let mut datagram = vec![0; 1 << 20];
+        // The first one only tries whether journald listens.
+        for _ in 0..=lines {
+            journald.recv(&mut datagram).unwrap();
+        }
+    });
+    assert!(journal.flush());
+    reading.join().unwrap();
 }
