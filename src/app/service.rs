@@ -1,5 +1,8 @@
 //! The daemon as a service: signals in, notifications out.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use anyhow::bail;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +15,9 @@ use crate::lifecycle::{MORE_TIME, Request, ServiceManager, Signals};
 use crate::logging::Verbosity;
 use crate::status::HostProbe;
 use crate::telemetry::{self, Exporter};
+
+/// While the daemon stops, what the service manager has not taken is sent again so often.
+const RESEND: Duration = Duration::from_secs(1);
 
 /// Runs the daemon until a signal stops it. `reread` reads the configuration again on SIGHUP.
 ///
@@ -86,8 +92,19 @@ pub async fn run(
     upkeep.abort();
     manager.stopping();
     manager.status("Finishing what is in flight".to_owned());
-    let stopped = end(daemon, requests, signals).await;
+    let stopped = tokio::select! {
+        stopped = end(daemon, requests, signals) => stopped,
+        never = resend(&manager) => match never {},
+    };
     result.and(stopped)
+}
+
+/// Sends the manager again and again what it has not taken.
+async fn resend(manager: &ServiceManager) -> Infallible {
+    loop {
+        tokio::time::sleep(RESEND).await;
+        manager.resend();
+    }
 }
 
 async fn end(daemon: Daemon, mut requests: Requests, mut signals: Signals) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use super::probe;
 use crate::clock::Clock;
 use crate::config::{Settings, Sources, load};
 use crate::lifecycle::Signals;
+use crate::logging::Verbosity;
 use crate::store::sqlite::sqlite_version;
 use crate::telemetry::Exporter;
 use crate::{app, logging};
@@ -17,6 +18,12 @@ use crate::{app, logging};
 pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
     let settings = load(sources)?;
     let verbosity = logging::start(&settings.log)?;
+    let done = follow(sources, settings, &verbosity);
+    verbosity.flush();
+    done
+}
+
+fn follow(sources: &Sources, settings: Settings, verbosity: &Verbosity) -> anyhow::Result<()> {
     warn_of(&settings);
     raise_open_files();
     leave_to_owner(&settings.database.path)?;
@@ -38,7 +45,6 @@ pub(super) fn run(sources: &Sources) -> anyhow::Result<()> {
     });
     // Does not wait for a lookup of a name that is still running.
     runtime.shutdown_background();
-    verbosity.flush();
     done
 }
 

@@ -1,7 +1,7 @@
 //! Messages to the service manager (`sd_notify(3)`). Without one nothing is sent anywhere.
 //!
 //! Nothing waits for it: its socket takes ten messages by default (`net.unix.max_dgram_qlen`), and a manager that is busy for
-//! longer must not stop polls. What it does not take is sent with the next message.
+//! longer must not stop polls. What it does not take is sent with the next message, or by [`ServiceManager::resend`].
 
 use std::collections::VecDeque;
 use std::env;
@@ -66,7 +66,16 @@ impl ServiceManager {
 
     /// All loops advance.
     pub fn alive(&self) {
-        self.send(&[NotifyState::Watchdog]);
+        let mut outbox = self.outbox.lock();
+        outbox.put(&[NotifyState::Watchdog]);
+        outbox.send();
+        // Later it may be no longer true.
+        outbox.forget(&NotifyState::Watchdog.to_string());
+    }
+
+    /// Sends what the manager has not taken yet.
+    pub fn resend(&self) {
+        self.outbox.lock().send();
     }
 
     /// The start, the reload or the stop takes longer: it gets [`MORE_TIME`] from now.
@@ -93,10 +102,15 @@ impl Outbox {
     fn put(&mut self, states: &[NotifyState<'_>]) {
         let lines = states.iter().map(|state| format!("{state}\n"));
         let message: String = lines.collect();
-        let kind = |message: &str| message.split('=').next().map(str::to_owned);
-        let new = kind(&message);
-        self.waiting.retain(|other| kind(other) != new);
+        self.forget(&message);
         self.waiting.push_back(message);
+    }
+
+    /// Removes what waits of the kind of this message.
+    fn forget(&mut self, message: &str) {
+        let kind = |message: &str| message.split('=').next().map(str::to_owned);
+        let dropped = kind(message);
+        self.waiting.retain(|other| kind(other) != dropped);
     }
 
     fn send(&mut self) {

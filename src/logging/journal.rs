@@ -9,6 +9,7 @@ use std::time::Duration;
 use std::{io, mem, thread};
 
 use parking_lot::{Condvar, Mutex};
+use rustix::io::Errno;
 use serde_json::Value;
 use tracing::Level;
 
@@ -20,8 +21,9 @@ pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 /// Longest name of a field, in bytes; journald drops longer ones.
 const MAX_NAME: usize = 64;
 
-/// Most entries that wait until journald takes them; further ones are lost, and counted.
+/// Most entries that wait until journald takes them, and most bytes of them (4 MiB); further ones are lost, and counted.
 const MOST_WAITING: usize = 1000;
+const MOST_BYTES: usize = 4 << 20;
 
 /// How long the end of the process waits for journald, at most.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,6 +37,8 @@ pub(super) struct Journal(Arc<Connection>);
 struct Connection {
     /// Does not block.
     socket: UnixDatagram,
+    /// Blocks, and is used by the thread alone.
+    patient: UnixDatagram,
     path: PathBuf,
     backlog: Mutex<Backlog>,
     /// Notified when no thread waits any more.
@@ -45,6 +49,8 @@ struct Connection {
 #[derive(Debug, Default)]
 struct Backlog {
     entries: VecDeque<Vec<u8>>,
+    /// Of these entries.
+    bytes: usize,
     lost: u64,
     /// Whether a thread waits until journald takes them.
     is_sending: bool,
@@ -62,36 +68,36 @@ impl Journal {
         }
         Ok(Self(Arc::new(Connection {
             socket,
+            patient: UnixDatagram::unbound()?,
             path: path.to_owned(),
             backlog: Mutex::default(),
             rested: Condvar::new(),
         })))
     }
 
-    /// Sends the line, now or when journald takes it. Fails when it does not listen.
+    /// Sends the line, now or when journald takes it and those before it. Fails when it does not listen and nothing waits.
     pub(super) fn send(&self, line: &Line) -> io::Result<()> {
-        let entry = entry(line);
+        let mut entry = entry(line);
         let mut backlog = self.0.backlog.lock();
-        if !backlog.is_sending {
+        if !backlog.is_sending && backlog.is_empty() {
             match self.0.socket.send_to(&entry, &self.0.path) {
-                Ok(_) if backlog.is_empty() => return Ok(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => backlog.put(entry),
-                Err(error) => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return sent.map(drop),
             }
-            let connection = Arc::clone(&self.0);
-            let thread = thread::Builder::new().name("journal".to_owned());
-            let sending = thread.spawn(move || connection.send_backlog());
-            backlog.is_sending = sending.is_ok();
-        } else {
-            backlog.put(entry);
         }
+        // The journal has the time at which it takes an entry.
+        put(&mut entry, "LOGGED_AT", &line.time.to_string());
+        backlog.put(entry);
+        self.0.start_sending(&mut backlog);
         Ok(())
     }
 
     /// Waits until journald has all lines, but not for long; whether it has.
     pub(super) fn flush(&self) -> bool {
         let mut backlog = self.0.backlog.lock();
+        if !backlog.is_empty() {
+            self.0.start_sending(&mut backlog);
+        }
         let is_sending = |backlog: &mut Backlog| backlog.is_sending;
         let waiting = self
             .0
@@ -102,23 +108,33 @@ impl Journal {
 }
 
 impl Connection {
-    /// Sends what waits, as journald takes it. If it is gone, the rest waits for a line that it takes.
+    /// Starts the thread, unless it runs. A thread that cannot be started now is started with the next line.
+    fn start_sending(self: &Arc<Self>, backlog: &mut Backlog) {
+        if !backlog.is_sending {
+            let connection = Arc::clone(self);
+            let thread = thread::Builder::new().name("journal".to_owned());
+            let sending = thread.spawn(move || connection.send_backlog());
+            backlog.is_sending = sending.is_ok();
+        }
+    }
+
+    /// Sends what waits, as journald takes it. If it is gone, the rest waits for the next line.
     fn send_backlog(&self) {
-        let patient = UnixDatagram::unbound();
         loop {
             let next = self.backlog.lock().next();
             let Some(entry) = next else {
                 break;
             };
-            let sent = patient
-                .as_ref()
-                .is_ok_and(|socket| socket.send_to(&entry, &self.path).is_ok());
-            if !sent {
-                let mut backlog = self.backlog.lock();
-                backlog.entries.push_front(entry);
-                backlog.is_sending = false;
-                break;
+            let Err(error) = self.patient.send_to(&entry, &self.path) else {
+                continue;
+            };
+            let mut backlog = self.backlog.lock();
+            if error.raw_os_error() == Some(Errno::MSGSIZE.raw_os_error()) {
+                backlog.lost += 1;
+                continue;
             }
+            backlog.return_next(entry);
+            break;
         }
         self.rested.notify_all();
     }
@@ -130,20 +146,35 @@ impl Backlog {
     }
 
     fn put(&mut self, entry: Vec<u8>) {
-        if self.entries.len() < MOST_WAITING {
-            self.entries.push_back(entry);
-        } else {
+        if self.entries.len() >= MOST_WAITING || self.bytes + entry.len() > MOST_BYTES {
             self.lost += 1;
+            return;
         }
+        if let Some(loss) = self.loss() {
+            self.bytes += loss.len();
+            self.entries.push_back(loss);
+        }
+        self.bytes += entry.len();
+        self.entries.push_back(entry);
     }
 
     /// The next entry to be sent; without one the sending ends.
     fn next(&mut self) -> Option<Vec<u8>> {
-        let next = self.entries.pop_front().or_else(|| self.loss());
+        let next = self.entries.pop_front();
+        self.bytes -= next.as_ref().map_or(0, Vec::len);
+        let next = next.or_else(|| self.loss());
         self.is_sending = next.is_some();
         next
     }
 
+    /// The sending ends before this entry.
+    fn return_next(&mut self, entry: Vec<u8>) {
+        self.bytes += entry.len();
+        self.entries.push_front(entry);
+        self.is_sending = false;
+    }
+
+    /// How many were lost since it was said last.
     fn loss(&mut self) -> Option<Vec<u8>> {
         let lost = mem::take(&mut self.lost);
         let message = format!("journald took no lines for a while; some are lost lost={lost}");

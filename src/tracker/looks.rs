@@ -37,10 +37,10 @@ const LAST: Duration = Duration::from_millis(64);
 /// Shortest time between two reports that are heeded: this process writes, too.
 const APART: Duration = Duration::from_millis(20);
 
-/// The disk may take this long from a write to its commit, …
-const SLOWEST: Duration = Duration::from_secs(2);
+/// From a write to its commit it hardly takes longer, on the slowest disk …
+const SLOWEST: Duration = Duration::from_secs(10);
 
-/// … after which nothing is to be seen without another report: that the files are still there is all that is looked for.
+/// … and after that it is looked this seldom, above all for whether the files are still there.
 const QUIET: Duration = Duration::from_millis(250);
 
 /// The looks at the database.
@@ -48,12 +48,12 @@ const QUIET: Duration = Duration::from_millis(250);
 pub(super) struct Looks {
     looking: Looking,
     watcher: Watcher,
-    /// Until the next look, unless a write is reported before.
+    /// Until the next look. At [`LAST`] a report makes it shorter, and quiet longer.
     pause: Duration,
     /// When a report was heeded last.
     reported: Instant,
     /// When a write was reported or a commit seen last.
-    stirred: Instant,
+    stirred: Option<Instant>,
 }
 
 impl Looks {
@@ -63,7 +63,7 @@ impl Looks {
             watcher,
             pause: LAST,
             reported: Instant::now(),
-            stirred: Instant::now(),
+            stirred: None,
         }
     }
 
@@ -73,7 +73,7 @@ impl Looks {
             Ok(saw) => {
                 if saw {
                     self.pause = LAST;
-                    self.stirred = Instant::now();
+                    self.stirred = Some(Instant::now());
                 }
                 Ok(saw)
             }
@@ -88,13 +88,13 @@ impl Looks {
             return sleep(self.looking.tick).await;
         }
         if self.pause == LAST {
-            let is_quiet = self.stirred.elapsed() > SLOWEST;
+            let is_quiet = self.stirred.is_none_or(|at| at.elapsed() > SLOWEST);
             tokio::select! {
                 () = self.written() => {}
                 () = sleep(if is_quiet { QUIET } else { LAST }) => return,
             }
             self.reported = Instant::now();
-            self.stirred = self.reported;
+            self.stirred = Some(self.reported);
             self.pause = FIRST;
         }
         sleep(self.pause).await;

@@ -61,7 +61,7 @@ pub struct DueDelivery {
     pub retries_used: u32,
     /// The event's type.
     pub kind: EventType,
-    /// The exact bytes to send, unless they are more than 16 KiB.
+    /// The exact bytes to send, unless they are more than 4 KiB.
     pub body: Option<Vec<u8>>,
     /// When the event happened.
     pub created_at: UnixMillis,

@@ -9,7 +9,7 @@ use super::tables::Tables;
 use crate::{Deliveries, DeliveryFilter, DeliveryPage, DeliveryRow, DueDeliveries, Result};
 
 /// Longest body on a page; longer ones are read when they are sent.
-const LONGEST: usize = 16 << 10;
+const LONGEST: usize = 4 << 10;
 
 /// Most events that one search for deliveries goes through.
 pub(super) const WINDOW: i64 = 10_000;

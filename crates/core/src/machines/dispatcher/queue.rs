@@ -6,7 +6,7 @@ use super::messages::{Effect, Report};
 use crate::rows::{DueDeliveries, DueDelivery};
 
 /// Deliveries read at once. They wait in memory until the webhook's limit allows them. Each read goes past those in flight
-/// and those that are being recorded, which may be as many.
+/// and those that are being recorded, which together may be as many as this.
 const PAGE: u32 = 128;
 
 /// Most unreadable deliveries that are skipped; more of them may block the deliveries after them.
