@@ -37,10 +37,10 @@ const LAST: Duration = Duration::from_millis(64);
 /// Shortest time between two reports that are heeded: this process writes, too.
 const APART: Duration = Duration::from_millis(20);
 
-/// From a write to its commit it hardly takes longer, on the slowest disk …
-const SLOWEST: Duration = Duration::from_secs(10);
+/// From a write to its commit a disk hardly takes longer …
+const SLOWEST: Duration = Duration::from_secs(2);
 
-/// … and after that it is looked this seldom, above all for whether the files are still there.
+/// … and after that it is looked this seldom, for a commit of a disk that does and for whether the files are still there.
 const QUIET: Duration = Duration::from_millis(250);
 
 /// The looks at the database.

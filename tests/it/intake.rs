@@ -80,9 +80,7 @@ async fn a_row_is_noticed_by_the_write_to_the_log_long_before_the_tick() {
         let id = format!("job-{number}");
         waits(&world, &id);
         // So long after the last write that it is looked seldom, unless there is a report.
-        world
-            .pass(Duration::from_millis(12_000 + 21 * number))
-            .await;
+        world.pass(Duration::from_millis(3000 + 21 * number)).await;
         world
             .foreign_sql(&format!("INSERT INTO jobs (id) VALUES ('{id}')"))
             .await;
