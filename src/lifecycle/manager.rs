@@ -108,9 +108,7 @@ impl Outbox {
 
     /// Removes what waits of the kind of this message.
     fn forget(&mut self, message: &str) {
-        let kind = |message: &str| message.split('=').next().map(str::to_owned);
-        let dropped = kind(message);
-        self.waiting.retain(|other| kind(other) != dropped);
+        self.waiting.retain(|other| kind(other) != kind(message));
     }
 
     fn send(&mut self) {
@@ -123,6 +121,11 @@ impl Outbox {
             self.waiting.pop_front();
         }
     }
+}
+
+/// The name of its first variable.
+fn kind(message: &str) -> Option<&str> {
+    message.split('=').next()
 }
 
 /// Sends a message, unless the socket is full. A name that begins with `@` is one of the abstract namespace (`sd_notify(3)`).

@@ -176,11 +176,14 @@ impl Backlog {
 
     /// How many were lost since it was said last.
     fn loss(&mut self) -> Option<Vec<u8>> {
+        if self.lost == 0 {
+            return None;
+        }
         let lost = mem::take(&mut self.lost);
         let message = format!("journald took no lines for a while; some are lost lost={lost}");
         let mut entry = begun(&message, Level::WARN, module_path!());
         put(&mut entry, "LOST", &lost.to_string());
-        (lost > 0).then_some(entry)
+        Some(entry)
     }
 }
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tracing::subscriber::with_default;
 use tracing::{debug, error, info, trace, warn};
 
@@ -48,11 +50,17 @@ fn objects(work: impl FnOnce()) -> Vec<Value> {
     lines.lines().map(object).collect()
 }
 
-/// Entries as journald would read them: name, line break, length in eight bytes, value, line break.
-fn entries(work: impl FnOnce()) -> Vec<BTreeMap<String, String>> {
+/// A journald that reads nothing by itself, and where it listens.
+fn journald() -> (TempDir, PathBuf, UnixDatagram) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     let journald = UnixDatagram::bind(&path).unwrap();
+    (folder, path, journald)
+}
+
+/// Entries as journald would read them: name, line break, length in eight bytes, value, line break.
+fn entries(work: impl FnOnce()) -> Vec<BTreeMap<String, String>> {
+    let (_folder, path, journald) = journald();
     let output = Output::Journal(Journal::at(&path).unwrap());
     assert_eq!(written(output, "trace", work), "", "nothing goes elsewhere");
     journald.set_nonblocking(true).unwrap();
@@ -299,9 +307,7 @@ fn without_journald_auto_is_json_with_a_warning_and_journald_by_name_an_error() 
 
 #[test]
 fn a_journald_that_goes_away_costs_no_line() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("journal");
-    let journald = UnixDatagram::bind(&path).unwrap();
+    let (_folder, path, journald) = journald();
     let output = output(LogFormat::Journald, &path).unwrap();
     drop(journald);
     let lines = written(output, "info", || info!("m"));
@@ -310,9 +316,7 @@ fn a_journald_that_goes_away_costs_no_line() {
 
 #[test]
 fn a_journald_that_takes_nothing_stops_nothing_and_gets_the_lines_and_how_many_are_lost_later() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("journal");
-    let journald = UnixDatagram::bind(&path).unwrap();
+    let (_folder, path, journald) = journald();
     let output = output(LogFormat::Journald, &path).unwrap();
     let many = 10_000;
     let lines = written(output, "info", || {
@@ -343,9 +347,7 @@ fn a_journald_that_takes_nothing_stops_nothing_and_gets_the_lines_and_how_many_a
 
 #[test]
 fn what_a_stopped_journald_has_not_taken_goes_to_the_next_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("journal");
-    let journald = UnixDatagram::bind(&path).unwrap();
+    let (_folder, path, journald) = journald();
     let output = output(LogFormat::Journald, &path).unwrap();
     let (mut taken, last) = (Vec::new(), 699_u64);
     written(output, "info", || {
@@ -371,9 +373,7 @@ fn what_a_stopped_journald_has_not_taken_goes_to_the_next_one() {
 
 #[test]
 fn the_end_of_the_process_waits_until_a_busy_journald_has_the_lines() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("journal");
-    let journald = UnixDatagram::bind(&path).unwrap();
+    let (_folder, path, journald) = journald();
     let journal = Journal::at(&path).unwrap();
     let lines = 600;
     written(Output::Journal(journal.clone()), "info", || {
