@@ -10,6 +10,7 @@ use http::{Method, Uri};
 use http_body_util::Full;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
@@ -96,11 +97,15 @@ impl Sender {
         sockets: Sockets,
     ) -> Result<Self, SenderError> {
         let plain = Trust::default();
-        let (public_only, trusting) = renewed(false, &plain)?;
-        let (with_private, _) = renewed(true, &plain)?;
+        // For both: to read the system's certificates is a tenth of what a start takes.
+        let tls = plain.client_config()?;
+        let (_, trusting) = tls;
+        let public_only = renewed(false, &plain, tls.clone());
+        let with_private = renewed(true, &plain, tls);
         let mut own = BTreeMap::new();
         for webhook in webhooks.iter().filter(|webhook| !webhook.trust.is_plain()) {
-            let (client, _) = renewed(webhook.allow_private, &webhook.trust)?;
+            let tls = webhook.trust.client_config()?;
+            let client = renewed(webhook.allow_private, &webhook.trust, tls);
             own.insert(webhook.name.clone(), client);
         }
         let redactors = webhooks
@@ -309,31 +314,32 @@ fn request_to(url: &Url, method: Method, body: Bytes) -> Option<Request> {
     Some(request)
 }
 
-/// A client that is replaced from time to time, and whether it trusts any CA.
-fn renewed(allow_private: bool, trust: &Trust) -> Result<(Renewed<Client>, bool), rustls::Error> {
-    let (first, trusting) = client(allow_private, trust)?;
+/// A client that is replaced from time to time. `first` is what `trust` gives now: the TLS of the first one, and whether it
+/// trusts any CA.
+fn renewed(
+    allow_private: bool,
+    trust: &Trust,
+    (first, trusting): (ClientConfig, bool),
+) -> Renewed<Client> {
     let trust = trust.clone();
     // A client that trusts CAs is not replaced by one that trusts none: the certificates may be unreadable for a moment.
-    let again = move || match client(allow_private, &trust) {
-        Ok((client, trusts)) if trusts || !trusting => Some(client),
+    let again = move || match trust.client_config() {
+        Ok((tls, trusts)) if trusts || !trusting => Some(client(allow_private, tls)),
         _ => None,
     };
-    Ok((Renewed::new(LONGEST_LIFE, first, again), trusting))
+    Renewed::new(LONGEST_LIFE, client(allow_private, first), again)
 }
 
-/// A client, and whether it trusts any CA. It follows no redirect, knows no proxy, and sends a request twice only if a
-/// connection was closed before it took the first.
-fn client(allow_private: bool, trust: &Trust) -> Result<(Client, bool), rustls::Error> {
-    let (tls, trusting) = trust.client_config()?;
+/// It follows no redirect, knows no proxy, and sends a request twice only if a connection was closed before it took the first.
+fn client(allow_private: bool, tls: ClientConfig) -> Client {
     let protocols = Protocols {
         plain: true,
         http2: false,
     };
     let resolver = GuardedResolver { allow_private };
-    let client = legacy::Client::builder(TokioExecutor::new())
+    legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_LIMIT)
-        .build(Connector::new(resolver, tls, protocols, CONNECT_LIMIT));
-    Ok((client, trusting))
+        .build(Connector::new(resolver, tls, protocols, CONNECT_LIMIT))
 }

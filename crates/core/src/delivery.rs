@@ -29,6 +29,12 @@ impl WebhookName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name as text, not copied.
+    #[must_use]
+    pub fn to_shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
 }
 
 impl PartialEq<&str> for WebhookName {

@@ -103,6 +103,8 @@ pub(super) enum Value<'a> {
     Null,
     Integer(i64),
     Text(&'a str),
+    /// An id, which is in many rows.
+    Shared(Arc<str>),
     Own(String),
 }
 
@@ -111,6 +113,7 @@ impl Value<'_> {
         match self {
             Self::Null | Self::Integer(_) => 0,
             Self::Text(text) => text.len(),
+            Self::Shared(text) => text.len(),
             Self::Own(text) => text.len(),
         }
     }
@@ -119,7 +122,9 @@ impl Value<'_> {
         let bound = match self {
             Self::Null => arguments.add(None::<i64>),
             Self::Integer(number) => arguments.add(number),
-            Self::Text(text) => arguments.add(text),
+            // As a `&str` it would be allocated twice, once for its characters and once for who shares them.
+            Self::Text(text) => arguments.add(Arc::<str>::from(text)),
+            Self::Shared(text) => arguments.add(text),
             Self::Own(text) => arguments.add(text),
         };
         bound.map_err(|error| StoreError::Other(error.to_string()))
@@ -156,9 +161,9 @@ bound! {
     String => |value| Value::Own(value);
     &'a str => |value| Value::Text(value);
     &'a String => |value| Value::Text(value);
-    &'a JobId => |value| Value::Text(value.as_str());
-    &'a UserId => |value| Value::Text(value.as_str());
-    &'a WebhookName => |value| Value::Text(value.as_str());
+    &'a JobId => |value| Value::Shared(value.to_shared());
+    &'a UserId => |value| Value::Shared(value.to_shared());
+    &'a WebhookName => |value| Value::Shared(value.to_shared());
     JobState => |value| Value::Text(value.into());
     StepClass => |value| Value::Text(value.into());
     EventType => |value| Value::Text(value.into());
