@@ -10,4 +10,4 @@ pub(crate) mod waiting;
 pub(crate) mod world;
 
 /// The number of the newest migration.
-pub(crate) const SCHEMA: i64 = 9;
+pub(crate) const SCHEMA: i64 = 8;

@@ -107,8 +107,8 @@ pub(super) static RECORD_TRANSITIONS: Bulk<11> = Bulk::new(
      SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
 );
 
-pub(super) static RECORD_EVENTS: Bulk<9> = Bulk::new(
-    "INSERT INTO events (id, job_id, sequence, type, created_at, step, transition_seq, job_state, body)
+pub(super) static RECORD_EVENTS: Bulk<8> = Bulk::new(
+    "INSERT INTO events (id, job_id, sequence, type, created_at, step, transition_seq, body)
      SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
 );
 
@@ -347,13 +347,9 @@ fn transitions(each: &Recordable) -> impl Iterator<Item = [Value<'_>; 11]> {
     })
 }
 
-/// A body is stored if it is sent, or says more than the event's transition; others are composed when they are read (`events`).
-fn events(each: &Recordable) -> impl Iterator<Item = [Value<'_>; 9]> {
+fn events(each: &Recordable) -> impl Iterator<Item = [Value<'_>; 8]> {
     let seen = &each.observation;
-    let sent = each.webhooks.iter().map(|webhooks| !webhooks.is_empty());
-    let sent = sent.chain(std::iter::repeat(false));
-    seen.events.iter().zip(sent).map(|(event, is_sent)| {
-        let is_stored = is_sent || event.transition_seq.is_none();
+    seen.events.iter().map(|event| {
         [
             (&event.id).into(),
             (&seen.job_id).into(),
@@ -362,8 +358,7 @@ fn events(each: &Recordable) -> impl Iterator<Item = [Value<'_>; 9]> {
             event.created_at.into(),
             event.step.as_ref().into(),
             event.transition_seq.into(),
-            seen.state.into(),
-            is_stored.then_some(&event.body).into(),
+            (&event.body).into(),
         ]
     })
 }

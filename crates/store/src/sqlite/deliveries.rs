@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::bulk::json;
-use super::events::{NEWEST_EVENT, composed};
+use super::events::NEWEST_EVENT;
 use super::rows::{FromRow, Reading, read_columns};
 use super::store::{Store, fetch_all, integer, query};
 use crate::{
@@ -65,12 +65,9 @@ pub(super) const HEADS: &str = due!(
     "d.next_attempt_at IS NOT NULL ORDER BY d.next_attempt_at LIMIT ?2"
 );
 
-pub(super) const BODY: &str = concat!(
-    "SELECT coalesce(e.body, ",
-    composed!(),
-    ") FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
-    WHERE d.event_id = ?1 AND d.webhook = ?2 AND d.state = 'pending' AND d.next_attempt_at IS NOT NULL"
-);
+pub(super) const BODY: &str = "
+    SELECT e.body FROM deliveries AS d JOIN events AS e ON e.id = d.event_id
+    WHERE d.event_id = ?1 AND d.webhook = ?2 AND d.state = 'pending' AND d.next_attempt_at IS NOT NULL";
 
 pub(super) const NEXT: &str = "
     SELECT min(next_attempt_at) FROM deliveries

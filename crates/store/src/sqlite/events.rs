@@ -28,37 +28,14 @@ macro_rules! detail {
     };
 }
 
-/// The body of a `job.step_changed` that is sent to no webhook, from its transition and its job's row. What is read there never
-/// changes, so neither do the bytes: those that `jobtrackd_core::event` makes.
-macro_rules! composed {
-    () => {
-        "(SELECT printf(
-                 '{\"type\":\"%s\",\"timestamp\":\"%s.%03dZ\",\"data\":{\"job_id\":\"%s\",\"sequence\":%d,\"state\":\"%s\",\"metadata\":%s,'
-                 || '\"transition\":{\"seq\":%d,\"position\":%d,\"title\":%s,\"from\":%s,\"to\":%s,\"result\":%s},\"job\":null}}',
-                 e.type, strftime('%Y-%m-%dT%H:%M:%S', e.created_at / 1000, 'unixepoch'), e.created_at % 1000,
-                 e.job_id, e.sequence, e.job_state,
-                 iif(json_valid(j.metadata), trim(j.metadata, char(32, 9, 10, 13)), 'null'),
-                 t.seq, t.position, json_quote(t.title), json_quote(t.from_status), json_quote(t.to_status),
-                 coalesce(t.result, 'null'))
-          FROM transitions AS t CROSS JOIN jobs AS j
-          WHERE t.job_id = e.job_id AND t.seq = e.transition_seq AND j.id = e.job_id)"
-    };
-}
-pub(super) use composed;
-
 /// The bodies are read only of those that fit.
 macro_rules! page_of_events {
     ($keys:literal) => {
         concat!(
-            "SELECT e.cursor, e.id, e.job_id, e.sequence, e.type, e.created_at, coalesce(e.body, ",
-            composed!(),
-            ") AS body, iif(?5, ",
+            "SELECT e.cursor, e.id, e.job_id, e.sequence, e.type, e.created_at, e.body, iif(?5, ",
             detail!(),
             ", NULL) AS detail
-             FROM (SELECT cursor, sum(bytes) OVER (ORDER BY cursor) - bytes AS before FROM (
-                SELECT cursor, coalesce(octet_length(body), octet_length(",
-            composed!(),
-            ")) AS bytes FROM events AS e ",
+             FROM (SELECT cursor, sum(bytes) OVER (ORDER BY cursor) - bytes AS before FROM (",
             $keys,
             ")) AS page CROSS JOIN events AS e ON e.cursor = page.cursor
              WHERE page.before < ?4 ORDER BY page.cursor"
@@ -66,15 +43,20 @@ macro_rules! page_of_events {
     };
 }
 
-pub(super) const EVENTS_AFTER: &str =
-    page_of_events!("WHERE cursor > ?1 AND cursor <= ?2 ORDER BY cursor LIMIT ?3");
+pub(super) const EVENTS_AFTER: &str = page_of_events!(
+    "SELECT cursor, octet_length(body) AS bytes FROM events
+     WHERE cursor > ?1 AND cursor <= ?2 ORDER BY cursor LIMIT ?3"
+);
 
-pub(super) const EVENTS_OF_TYPE: &str =
-    page_of_events!("WHERE cursor > ?1 AND cursor <= ?2 AND type = ?6 ORDER BY cursor LIMIT ?3");
+pub(super) const EVENTS_OF_TYPE: &str = page_of_events!(
+    "SELECT cursor, octet_length(body) AS bytes FROM events
+     WHERE cursor > ?1 AND cursor <= ?2 AND type = ?6 ORDER BY cursor LIMIT ?3"
+);
 
 /// A job's events have their cursors in the order of their sequence.
 pub(super) const EVENTS_OF_JOB: &str = page_of_events!(
-    "WHERE job_id = ?7 AND +cursor > ?1 AND +cursor <= ?2 AND (?6 IS NULL OR type = ?6) ORDER BY sequence LIMIT ?3"
+    "SELECT cursor, octet_length(body) AS bytes FROM events
+     WHERE job_id = ?7 AND +cursor > ?1 AND +cursor <= ?2 AND (?6 IS NULL OR type = ?6) ORDER BY sequence LIMIT ?3"
 );
 
 /// A search goes through a window of events before ?1.
@@ -161,9 +143,9 @@ impl FromRow for RecordedEvent {
             sequence: r.get("sequence")?,
             kind: r.get("type")?,
             created_at: r.get("created_at")?,
-            // Whatever other programs have written into the job's row, the event is read.
+            // Whatever other programs have made of the job's row, the event is read.
             detail: r.lossy_text("detail")?,
-            body: r.lossy_text("body")?.ok_or_else(|| r.broken("body"))?,
+            body: r.get("body")?,
         })
     }
 }

@@ -59,11 +59,10 @@ pub(super) const PRUNE_DELIVERIES: &str = "
 pub(super) const PRUNE_EVENTS: &str = "
     DELETE FROM events WHERE cursor IN (
         SELECT cursor FROM (
-            SELECT cursor, bytes, sum(bytes) OVER (ORDER BY sequence) AS up_to
-            FROM (SELECT cursor, sequence, coalesce(octet_length(body), 0) AS bytes
-                  FROM events WHERE job_id = ?1 ORDER BY sequence LIMIT ?2))
+            SELECT cursor, octet_length(body) AS bytes, sum(octet_length(body)) OVER (ORDER BY sequence) AS up_to
+            FROM events WHERE job_id = ?1 ORDER BY sequence LIMIT ?2)
         WHERE up_to <= ?3 OR up_to = bytes)
-    RETURNING coalesce(octet_length(body), 0)";
+    RETURNING octet_length(body)";
 
 pub(super) const PRUNE_TRANSITIONS: &str = "
     DELETE FROM transitions WHERE (job_id, seq) IN (

@@ -43,15 +43,13 @@ post faults '{"path":"/gone","fault":{"status":{"status":410}}}'
 for scenario in success failed step-vanishes mfa-token queued-success never-ends; do
     post jobs "{\"id\":\"$scenario\",\"scenario\":\"$scenario\"}"
 done
-post jobs '{"id":"ends-only","scenario":"success"}'
 
 jobtrackd migrate
 jobtrackd enqueue success --metadata '{"customer":"c_9"}' --priority 3
 jobtrackd enqueue failed step-vanishes mfa-token queued-success never-ends
-jobtrackd enqueue ends-only --webhook waiting
 jobtrackd enqueue later --not-before 2126-01-01T00:00:00Z --deadline 2127-01-01T00:00:00Z --url /jobs/later --webhook told
 "$program" --config jobtrackd.toml run 2> log & daemon=$!
-until_none "jobs WHERE id IN ('success', 'failed', 'step-vanishes', 'ends-only') AND finished_at IS NULL"
+until_none "jobs WHERE id IN ('success', 'failed', 'step-vanishes') AND finished_at IS NULL"
 until_none "jobs WHERE id = 'queued-success' AND NOT queued"
 until_none "jobs WHERE id = 'mfa-token' AND id NOT IN (SELECT job_id FROM events WHERE type = 'job.action_required')"
 jobtrackd cancel mfa-token

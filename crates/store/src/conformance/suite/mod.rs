@@ -1,7 +1,6 @@
 //! The tests, each of which runs against every store. One that is not listed here is reported as unused.
 
 mod attempts;
-mod bodies;
 mod bookkeeping;
 mod deleting;
 mod intake;
@@ -156,11 +155,6 @@ macro_rules! against {
             #[test]
             fn whatever_comes_in_between_a_lane_is_sent_in_order_and_has_one_head() {
                 super::interleavings::whatever_comes_in_between_a_lane_is_sent_in_order_and_has_one_head::<$backend>();
-            }
-
-            #[test]
-            fn every_body_is_read_as_it_was_decided_to_the_byte() {
-                super::bodies::every_body_is_read_as_it_was_decided_to_the_byte::<$backend>();
             }
         }
     };

@@ -174,7 +174,10 @@ const PLANS: &[(&str, &str)] = &[
     (NEWEST_EVENT, "SEARCH events"),
     (EVENTS_AFTER, EVENTS_BY_CURSOR),
     (EVENTS_OF_TYPE, EVENTS_BY_CURSOR),
-    (LATEST_EVENTS, EVENTS_BY_CURSOR),
+    (
+        LATEST_EVENTS,
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+    ),
     (IDS_BEGINNING, "sqlite_autoindex_jobs_1 (id>? AND id<?)"),
     (EVENTS_OF_JOB, BY_JOB),
     (
@@ -213,7 +216,7 @@ const PLANS: &[(&str, &str)] = &[
 const PAGE: &str = "SCAN page";
 
 const BY_JOB: &str = "(job_id=?)";
-const EVENTS_BY_CURSOR: &str = "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+const EVENTS_BY_CURSOR: &str = "SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
 
 /// Holds the pending ones only, and the count of them has a limit.
 const COUNTED: &str = "COVERING INDEX deliveries_lanes";
